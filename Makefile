@@ -1,0 +1,41 @@
+# Every target works on a fresh machine with Python 3.11 or newer and no root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench up clean
+
+help:  ## Show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED)  ## Install everything into .venv
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Nodus needs Python 3.11 or newer.")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable '.[ai,dev]'
+	touch $@
+
+demo: install  ## Scanner to PACS with a synthetic chest CT, and what came back
+	$(BIN)/python deploy/demo.py
+
+test: install lint  ## Everything that CI runs
+	$(BIN)/python -m pytest
+
+lint: install  ## Style, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install  ## Ingest compared with Orthanc and storescp; prints ratios
+	$(BIN)/python -m tests.bench.ingest
+
+up: install  ## Run the node on this machine
+	$(BIN)/nodus up
+
+clean:  ## Remove what was installed and made here
+	rm -rf $(VENV) demo bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""DICOM in, SQL, DICOM out. Never imports workers, torch or highdicom."""

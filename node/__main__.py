@@ -1,0 +1,5 @@
+"""`python -m node` is `nodus`."""
+
+from node.cli import main
+
+main()

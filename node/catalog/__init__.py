@@ -1,0 +1,1 @@
+"""The only SQL outside migrations/: named queries; domain types in and out."""

@@ -1,0 +1,94 @@
+"""What people see of the catalog: studies, where they stand and why; never a patient's name or id."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from node.catalog import findings, outbox
+from node.catalog.tables import instance, job, series, study
+from node.domain.finding import Finding, summary
+
+PRIVATE_COLUMNS = frozenset(
+    {"patient_id", "accession_number", "study_id", "referring_physician_name", "study_description"}
+)
+
+
+def studies_by_outcome(session: Session) -> dict[str, int]:
+    """How many studies ended how; "under way" where they have not."""
+    rows = session.execute(select(study.c.outcome, func.count()).group_by(study.c.outcome))
+    return {outcome or "under way": count for outcome, count in rows}
+
+
+def conflicts(session: Session) -> int:
+    """How many studies hold instances that came twice with different content."""
+    query = select(func.count()).select_from(study).where(study.c.conflicts > 0)
+    return int(session.execute(query).scalar_one())
+
+
+def studies(session: Session, limit: int = 200) -> list[dict[str, Any]]:
+    """One row a study, newest first."""
+    columns = [column for column in study.c if column.name not in PRIVATE_COLUMNS]
+    rows = []
+    for row in session.execute(select(*columns).order_by(study.c.id.desc()).limit(limit)).mappings():
+        newest = _newest_job(session, row["id"])
+        states = outbox.states_of_job(session, newest["id"]) if newest else {}
+        rows.append({**row, "images": _images(session, study_id=row["id"]), "job": newest["state"] if newest else "",
+                     "delivery": states})  # fmt: skip
+    return rows
+
+
+def _newest_job(session: Session, study_id: int) -> Any:
+    query = select(job.c.id, job.c.state).where(job.c.study_id == study_id).order_by(job.c.id.desc()).limit(1)
+    return session.execute(query).mappings().one_or_none()
+
+
+def _images(session: Session, **of: int) -> int:
+    query = select(func.count()).select_from(instance).join(series)
+    conditions = [series.c.study_id == of["study_id"]] if "study_id" in of else [series.c.id == of["series_id"]]
+    return int(session.execute(query.where(*conditions)).scalar_one())
+
+
+def study_of_uid(session: Session, study_instance_uid: str) -> Any:
+    """The row of a study, without what identifies the patient; None when there is none."""
+    columns = [column for column in study.c if column.name not in PRIVATE_COLUMNS]
+    query = select(*columns).where(study.c.study_instance_uid == study_instance_uid)
+    return session.execute(query).mappings().one_or_none()
+
+
+def study_detail(session: Session, study_instance_uid: str) -> dict[str, Any] | None:
+    """Everything about one study; None when there is none."""
+    row = study_of_uid(session, study_instance_uid)
+    if row is None:
+        return None
+    inside = select(series).where(series.c.study_id == row["id"]).order_by(series.c.id)
+    all_series = [
+        {**each, "images": _images(session, series_id=each["id"])} for each in session.execute(inside).mappings()
+    ]
+    of_study = select(job).where(job.c.study_id == row["id"]).order_by(job.c.id)
+    return {**row, "series": all_series, "jobs": [_job(session, each) for each in session.execute(of_study).mappings()]}
+
+
+def _job(session: Session, row: Any) -> dict[str, Any]:
+    found = findings.of_job(session, row["id"])
+    rows = outbox.listing(session, [row["id"]])
+    results = [
+        {name: each[name] for name in ("ae_title", "kind", "state", "attempts", "sop_instance_uid", "error")}
+        for each in rows
+    ]
+    kept = {name: value for name, value in row.items() if name != "token"}
+    return {**kept, "findings": [_finding(each) for each in found], "results": results}
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    size = found.measurements
+    return {
+        "ordinal": found.ordinal,
+        "summary": summary(found),
+        "type": found.type,
+        "side": found.side,
+        "mean_diameter_mm": size.mean_diameter_mm,
+        "volume_mm3": size.volume_mm3,
+        "center_lps_mm": found.center_lps_mm,
+        "confidence": found.confidence,
+    }

@@ -1,0 +1,97 @@
+"""Opens the database, migrates it, and hands out transactions that close with their audit rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from node.catalog import audit
+from node.errors import CatalogError
+
+BUSY_TIMEOUT_MS = 30_000
+
+
+class Catalog:
+    """The database of a node. Cheap to create; connects on first use."""
+
+    def __init__(self, url: str, audit_key: bytes) -> None:
+        self.engine = _engine(url)
+        self.audit_key = audit_key
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that changes nothing, and sees one moment however long it lasts."""
+        with Session(_one_moment(self.engine)) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction: all of it, with its audit rows, or nothing. On SQLite BEGIN IMMEDIATE: it never upgrades."""
+        with (
+            self.engine.connect().execution_options(nodus_writes=True) as connection,
+            Session(connection) as session,
+            session.begin(),
+        ):
+            yield session
+            audit.chain(session, self.audit_key)
+
+    def migrate(self) -> None:
+        """Bring a fresh or older database to the newest migration. Raises CatalogError, as when it is a newer one."""
+        config = alembic_config()
+        try:
+            with self.engine.connect() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+        except (SQLAlchemyError, CommandError) as error:
+            raise CatalogError(f"The database cannot be opened or migrated ({type(error).__name__}).") from error
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+
+def alembic_config() -> Config:
+    """Alembic's settings for the migrations that ship with the package."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(files("migrations")))))
+    return config
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _one_moment(engine: Engine) -> Engine:
+    """SQLite reads so by itself."""
+    postgres = engine.dialect.name == "postgresql"
+    return engine.execution_options(isolation_level="REPEATABLE READ") if postgres else engine
+
+
+def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]
+    connection.isolation_level = None  # the driver's own BEGIN would come late and deferred
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("nodus_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def changed(session: Session, statement: Update | Delete) -> int:
+    """Run a statement and return how many rows it changed."""
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount

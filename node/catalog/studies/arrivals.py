@@ -1,0 +1,211 @@
+"""New files become rows of patients, studies, series and instances."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import case, insert, select, update
+from sqlalchemy.orm import Session
+
+from node.catalog.tables import instance, patient, result, series, study
+from node.domain.instance import InstanceHeader
+from node.domain.study import Arrival, Completeness, VersionKind
+
+_HEADER: TypeAdapter[InstanceHeader] = TypeAdapter(InstanceHeader)
+CHUNK = 500
+"""Values in one IN (...): SQLite takes 32,766 parameters, indexes like fewer."""
+
+
+def _chunks(values: Iterable[str]) -> Iterable[list[str]]:
+    ordered = sorted(set(values))
+    return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
+
+
+def known_paths(session: Session, paths: Iterable[str]) -> set[str]:
+    """Which of these files have a row."""
+    found: set[str] = set()
+    for chunk in _chunks(paths):
+        found.update(session.scalars(select(instance.c.path).where(instance.c.path.in_(chunk))))
+    return found
+
+
+def all_paths(session: Session) -> set[str]:
+    """Every file that has a row."""
+    return set(session.scalars(select(instance.c.path)))
+
+
+def authoritative_paths(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, str]:
+    """SOP Instance UID to the file that came first, for those that are known."""
+    found: dict[str, str] = {}
+    for chunk in _chunks(sop_instance_uids):
+        query = select(instance.c.sop_instance_uid, instance.c.path).where(
+            instance.c.sop_instance_uid.in_(chunk), instance.c.version == VersionKind.AUTHORITATIVE
+        )
+        found.update(session.execute(query).all())
+    return found
+
+
+def own_results(session: Session, sop_instance_uids: Iterable[str]) -> set[str]:
+    """Which of these instances we produced ourselves."""
+    found: set[str] = set()
+    for chunk in _chunks(sop_instance_uids):
+        found.update(session.scalars(select(result.c.sop_instance_uid).where(result.c.sop_instance_uid.in_(chunk))))
+    return found
+
+
+def register(session: Session, arrivals: Sequence[Arrival]) -> None:
+    """Enter new files: rows for what is not known yet, and the study open again where something new came."""
+    patients = _ids_of_patients(session, arrivals)
+    studies = _ids_of_studies(session, arrivals, patients)
+    all_series = _ids_of_series(session, arrivals, studies)
+    session.execute(insert(instance), [_instance_row(a, all_series[_series_key(a)]) for a in arrivals])
+    news = [arrival for arrival in arrivals if not arrival.own and arrival.version is not VersionKind.DUPLICATE]
+    _touch(session, series, {all_series[_series_key(a)]: a for a in news})  # locks in the order of `complete`
+    _touch(session, study, {studies[a.header.study_instance_uid]: a for a in news})
+    conflicts: dict[int, int] = defaultdict(int)
+    for arrival in arrivals:
+        conflicts[studies[arrival.header.study_instance_uid]] += arrival.version is VersionKind.CONFLICT
+    for study_id, count in conflicts.items():
+        if count:
+            session.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + count))
+
+
+def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
+    """More came: what it belongs to is open (again, and then for as long as the first time), and quiet starts anew."""
+    for row_id, arrival in newest.items():
+        values = _arrival_values(arrival)
+        was_complete = table.c.state == Completeness.COMPLETE
+        opened_at = case((was_complete, values["last_received_at"]), else_=table.c.first_received_at)
+        values |= {"state": Completeness.RECEIVING, "first_received_at": opened_at}
+        session.execute(update(table).where(table.c.id == row_id).values(values))
+
+
+def _arrival_values(arrival: Arrival) -> dict[str, Any]:
+    return {
+        "last_received_at": datetime.fromisoformat(arrival.reception.received_at),
+        "last_association_id": arrival.reception.association_id,
+        "calling_ae_title": arrival.reception.calling_ae_title,
+        "address": arrival.reception.address,
+    }
+
+
+def _identity(header: InstanceHeader) -> str:
+    fields = (
+        header.patient_id,
+        header.issuer_of_patient_id,
+        header.patient_name,
+        header.patient_birth_date,
+        header.patient_sex,
+    )
+    return hashlib.sha256("\x1f".join(fields).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _ids_of_patients(session: Session, arrivals: Sequence[Arrival]) -> dict[str, int]:
+    headers = {_identity(arrival.header): arrival.header for arrival in arrivals}
+    rows = {
+        identity: {
+            "identity": identity,
+            "patient_id": header.patient_id,
+            "issuer_of_patient_id": header.issuer_of_patient_id,
+            "patient_name": header.patient_name,
+            "patient_birth_date": header.patient_birth_date,
+            "patient_sex": header.patient_sex,
+        }
+        for identity, header in headers.items()
+    }
+    return _existing_or_new(session, patient, patient.c.identity, rows)
+
+
+def _ids_of_studies(session: Session, arrivals: Sequence[Arrival], patients: dict[str, int]) -> dict[str, int]:
+    rows: dict[str, dict[str, Any]] = {}
+    for arrival in arrivals:
+        header = arrival.header
+        rows.setdefault(
+            header.study_instance_uid,
+            {
+                "patient_id": patients[_identity(header)],
+                "study_instance_uid": header.study_instance_uid,
+                "study_date": header.study_date,
+                "study_time": header.study_time,
+                "accession_number": header.accession_number,
+                "study_id": header.study_id,
+                "study_description": header.study_description,
+                "referring_physician_name": header.referring_physician_name,
+                "state": Completeness.RECEIVING,
+                "first_received_at": datetime.fromisoformat(arrival.reception.received_at),
+                **_arrival_values(arrival),
+            },
+        )
+    return _existing_or_new(session, study, study.c.study_instance_uid, rows)
+
+
+def _series_key(arrival: Arrival) -> tuple[str, str]:
+    return arrival.header.study_instance_uid, arrival.header.series_instance_uid
+
+
+def _ids_of_series(
+    session: Session, arrivals: Sequence[Arrival], studies: dict[str, int]
+) -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] = {}
+    for study_uid in {arrival.header.study_instance_uid for arrival in arrivals}:
+        rows: dict[str, dict[str, Any]] = {}
+        for arrival in arrivals:
+            if arrival.header.study_instance_uid == study_uid:
+                rows.setdefault(arrival.header.series_instance_uid, _series_row(arrival, studies[study_uid]))
+        inside = series.c.study_id == studies[study_uid]
+        ids = _existing_or_new(session, series, series.c.series_instance_uid, rows, inside)
+        found.update({(study_uid, series_uid): row_id for series_uid, row_id in ids.items()})
+    return found
+
+
+def _series_row(arrival: Arrival, study_id: int) -> dict[str, Any]:
+    header = arrival.header
+    return {
+        "study_id": study_id,
+        "series_instance_uid": header.series_instance_uid,
+        "modality": header.modality,
+        "series_number": header.series_number,
+        "series_description": header.series_description,
+        "body_part_examined": header.body_part_examined,
+        "state": Completeness.COMPLETE if arrival.own else Completeness.RECEIVING,
+        "first_received_at": datetime.fromisoformat(arrival.reception.received_at),
+        **_arrival_values(arrival),
+    }
+
+
+def _existing_or_new(
+    session: Session, table: Any, natural_key: Any, rows: dict[str, dict[str, Any]], *inside: Any
+) -> dict[str, int]:
+    """Ids of rows by their natural key, inserting what is missing. Only one process registers, so nobody is between."""
+    ids: dict[str, int] = {}
+    for chunk in _chunks(rows):
+        query = select(natural_key, table.c.id).where(natural_key.in_(chunk), *inside)
+        ids.update(session.execute(query).all())
+    for key, row in rows.items():
+        if key not in ids:
+            ids[key] = session.execute(insert(table).values(**row).returning(table.c.id)).scalar_one()
+    return ids
+
+
+def _instance_row(arrival: Arrival, series_id: int) -> dict[str, Any]:
+    header = arrival.header
+    return {
+        "series_id": series_id,
+        "sop_instance_uid": header.sop_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "instance_number": header.instance_number,
+        "rows": header.rows,
+        "columns": header.columns,
+        "header": _HEADER.dump_python(header, mode="json") if header.ct else None,
+        "path": arrival.path,
+        "digest": arrival.digest,
+        "size": arrival.size,
+        "version": arrival.version,
+        "received_at": datetime.fromisoformat(arrival.reception.received_at),
+        "association_id": arrival.reception.association_id,
+        "calling_ae_title": arrival.reception.calling_ae_title,
+    }

@@ -1,0 +1,57 @@
+"""What is known of the images of a series or a study, and where their files are."""
+
+from collections.abc import Iterable
+
+from pydantic import TypeAdapter
+from sqlalchemy import and_, select
+from sqlalchemy.orm import Session
+
+from node.catalog.tables import instance, series
+from node.domain.instance import InstanceHeader
+from node.domain.study import VersionKind
+
+_HEADER: TypeAdapter[InstanceHeader] = TypeAdapter(InstanceHeader)
+
+
+def headers_of_series(session: Session, series_id: int) -> list[InstanceHeader]:
+    """Headers of the CT images of a series: the version that counts of each."""
+    query = select(instance.c.header).where(
+        instance.c.series_id == series_id,
+        instance.c.version == VersionKind.AUTHORITATIVE,
+        instance.c.header.is_not(None),
+    )
+    return [_HEADER.validate_python(row) for row in session.scalars(query) if row is not None]
+
+
+def files_of_series(session: Session, series_id: int, sop_instance_uids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """SOP Instance UID to (path, digest of the data set), of the version that counts."""
+    wanted = set(sop_instance_uids)
+    query = select(instance.c.sop_instance_uid, instance.c.path, instance.c.digest).where(
+        instance.c.series_id == series_id, instance.c.version == VersionKind.AUTHORITATIVE
+    )
+    return {uid: (path, digest) for uid, path, digest in session.execute(query) if uid in wanted}
+
+
+def ct_series_ids(session: Session, study_id: int) -> list[int]:
+    """Series that hold at least one CT image."""
+    query = (
+        select(series.c.id)
+        .join(instance, and_(instance.c.series_id == series.c.id, instance.c.header.is_not(None)))
+        .where(series.c.study_id == study_id)
+        .distinct()
+    )
+    return list(session.scalars(query))
+
+
+def ct_files_of_study(session: Session, study_id: int) -> dict[str, tuple[str, str]]:
+    """SOP Instance UID to (path, digest of the data set) of every CT image of a study."""
+    query = (
+        select(instance.c.sop_instance_uid, instance.c.path, instance.c.digest)
+        .join(series, series.c.id == instance.c.series_id)
+        .where(
+            series.c.study_id == study_id,
+            instance.c.header.is_not(None),
+            instance.c.version == VersionKind.AUTHORITATIVE,
+        )
+    )
+    return {uid: (path, digest) for uid, path, digest in session.execute(query)}

@@ -1,0 +1,103 @@
+"""Where series and studies stand: open, complete and why, how they can be read, how they ended."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, func, not_, select, update
+from sqlalchemy.orm import Session
+
+from node.catalog.session import changed
+from node.catalog.tables import series, study
+from node.domain.completeness import Evidence
+from node.domain.eligibility import Eligibility, Level
+from node.domain.study import Completeness, OpenSeries, OpenStudy
+
+
+def open_series(session: Session) -> list[OpenSeries]:
+    """Series of which more may come."""
+    fields = OpenSeries.__dataclass_fields__
+    query = select(*(series.c[name] for name in fields)).where(series.c.state == Completeness.RECEIVING)
+    return [OpenSeries(**row) for row in session.execute(query).mappings()]
+
+
+def open_studies(session: Session) -> list[OpenStudy]:
+    """Studies of which more may come."""
+    still_open = func.sum(case((series.c.state == Completeness.RECEIVING, 1), else_=0))
+    not_gapless = func.sum(case((series.c.evidence != Evidence.GAPLESS, 1), else_=0))
+    fields = [name for name in OpenStudy.__dataclass_fields__ if name not in ("series_open", "gapless")]
+    query = (
+        select(*(study.c[name] for name in fields), still_open.label("series_open"), not_gapless.label("gapless"))
+        .join(series, series.c.study_id == study.c.id)
+        .where(study.c.state == Completeness.RECEIVING)
+        .group_by(study.c.id)
+    )
+    return [OpenStudy(**{**row, "gapless": not row["gapless"]}) for row in session.execute(query).mappings()]
+
+
+def close_series(session: Session, one: OpenSeries, evidence: Evidence) -> bool:
+    """A series is complete; keep why. False: more came since it was looked at."""
+    return _closed(session, series, one, evidence=evidence)
+
+
+def keep_verdict(session: Session, series_id: int, verdict: Eligibility) -> None:
+    """Whether a series can be read, and why not."""
+    session.execute(
+        update(series)
+        .where(series.c.id == series_id)
+        .values(
+            eligibility=verdict.level, reasons=list(verdict.reasons), score=list(verdict.score), digest=verdict.digest
+        )
+    )
+
+
+def close_study(session: Session, one: OpenStudy, evidence: Evidence, now: datetime) -> bool:
+    """Nothing more is expected of a study; keep why. False: more came since it was looked at."""
+    return _closed(session, study, one, evidence=evidence, completed_at=now)
+
+
+def _closed(session: Session, table: Any, one: OpenSeries | OpenStudy, **values: Any) -> bool:
+    unchanged = and_(
+        table.c.id == one.id,
+        table.c.state == Completeness.RECEIVING,
+        table.c.last_received_at == one.last_received_at,
+    )
+    return changed(session, update(table).where(unchanged).values(state=Completeness.COMPLETE, **values)) == 1
+
+
+def verdicts_of_study(session: Session, study_id: int) -> dict[int, tuple[str, Eligibility]]:
+    """Series id to (Series Instance UID, verdict), for the complete series of a study."""
+    query = select(series).where(
+        series.c.study_id == study_id,
+        series.c.state == Completeness.COMPLETE,
+        not_(series.c.eligibility == ""),
+    )
+    return {
+        row["id"]: (
+            row["series_instance_uid"],
+            Eligibility(
+                Level(row["eligibility"]),
+                (),
+                tuple(row["reasons"]),
+                digest=row["digest"],
+                score=tuple(row["score"]),
+            ),
+        )
+        for row in session.execute(query).mappings()
+    }
+
+
+def set_outcome(session: Session, study_id: int, outcome: str, reasons: Sequence[str]) -> None:
+    """How the reading of a study ended, or that it has not ended (empty)."""
+    session.execute(update(study).where(study.c.id == study_id).values(outcome=outcome, reasons=list(reasons)))
+
+
+def study_uid(session: Session, study_id: int) -> str:
+    """Study Instance UID of a row."""
+    uid: str = session.execute(select(study.c.study_instance_uid).where(study.c.id == study_id)).scalar_one()
+    return uid
+
+
+def has_conflict(session: Session, study_id: int) -> bool:
+    """Whether some instance of a study came twice with different content."""
+    return bool(session.execute(select(study.c.conflicts).where(study.c.id == study_id)).scalar_one())

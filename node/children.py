@@ -1,0 +1,172 @@
+"""The processes of a node: receivers on one inherited socket, and the embedded worker; restarted when they end."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Protocol
+
+from node import receiver
+from node.domain.peers import Sender
+from node.domain.reception import ListeningEvent
+from node.domain.study import Arrival
+from node.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RESTART_WAIT_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Between restarts of a worker that keeps ending; the last one repeats."""
+STEADY_AFTER_S = 60.0
+
+
+class Ear(Protocol):
+    """Who wants to know what receivers do."""
+
+    def take(self, message: Arrival | ListeningEvent, receiver_id: int) -> None:
+        """One message of a receiver, in its order."""
+
+    def receiver_lost(self, receiver_id: int) -> None:
+        """A receiver ended without being asked."""
+
+
+@dataclass
+class _Receiver:
+    id: int
+    process: SpawnProcess
+    pipe: Connection
+
+
+class ReceiverPool:
+    """Receiver processes."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, senders: tuple[Sender, ...]) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._senders = senders
+        self._next_id = 0
+        self._ear: Ear | None = None
+        self._hearing: list[threading.Thread] = []
+        self._stopping = False
+        self._members = [self._start() for _ in range(settings.receivers)]
+
+    def _start(self) -> _Receiver:
+        self._next_id += 1
+        return _Receiver(self._next_id, *receiver.start(self._settings, self._listener, self._senders))
+
+    def listen(self, ear: Ear) -> None:
+        """Wait until the receivers serve, then pass on what they say."""
+        self._ear = ear
+        for member in self._members:
+            receiver.wait_until_ready(member.pipe)
+            self._hear(member)
+
+    def _hear(self, member: _Receiver) -> None:
+        hearing = threading.Thread(target=self._pass_on, args=(member,), name=f"receiver {member.id}", daemon=True)
+        hearing.start()
+        self._hearing = [*(each for each in self._hearing if each.is_alive()), hearing]
+
+    def _pass_on(self, member: _Receiver) -> None:
+        assert self._ear is not None
+        try:
+            while True:
+                message = member.pipe.recv()
+                if not isinstance(message, receiver.Ready):
+                    self._ear.take(message, member.id)
+        except (EOFError, OSError):
+            if not self._stopping:
+                self._ear.receiver_lost(member.id)
+
+    def know_again(self, senders: tuple[Sender, ...]) -> bool:
+        """Tell every receiver of a changed table of senders."""
+        if senders != self._senders:
+            self._senders = senders
+            for member in self._members:
+                _tell(member, receiver.Know(senders))
+        return False
+
+    def replace_the_lost(self) -> bool:
+        """Start a new receiver for each one that ended."""
+        for place, member in enumerate(self._members):
+            if not member.process.is_alive() and not self._stopping:
+                log.error("a receiver ended; another takes its place", extra={"exit_code": member.process.exitcode})
+                self._members[place] = self._start()
+                self._hear(self._members[place])
+        return False
+
+    def stop(self, timeout_s: float) -> None:
+        """End all receivers and hear them out; what is being sent is not answered, and so will be sent again."""
+        self._stopping = True
+        deadline = time.monotonic() + timeout_s
+        for member in self._members:
+            _tell(member, receiver.Stop())
+        for member in self._members:
+            member.process.join(max(0.0, deadline - time.monotonic()))
+            if member.process.is_alive():
+                member.process.kill()
+                member.process.join(1.0)
+        for hearing in self._hearing:
+            hearing.join(max(0.0, deadline - time.monotonic()))
+
+
+def _tell(member: _Receiver, message: receiver.Know | receiver.Stop) -> None:
+    try:
+        member.pipe.send(message)
+    except OSError:
+        log.warning("a receiver does not listen", extra={"receiver": member.id})
+
+
+class WorkerChild:
+    """A Celery worker as a child of the node. It ends when its standard input closes, so it never outlives us."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._command = [sys.executable, "-m", "workers.app"]
+        self._environment = {**os.environ, **settings.environment(), "NODUS_EMBEDDED": "1", "REMAP_SIGTERM": "SIGQUIT"}
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._restarts = 0
+        self._restart_at = 0.0
+
+    def start(self) -> None:
+        """Begin."""
+        self._started_at = self._clock()
+        self._process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.PIPE)
+
+    def keep(self) -> bool:
+        """Start it again when it has ended, with growing waits while it keeps ending at once."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        now = self._clock()
+        if not self._restart_at:
+            steady = now - self._started_at > STEADY_AFTER_S
+            self._restarts = 0 if steady else self._restarts
+            wait = RESTART_WAIT_S[min(self._restarts, len(RESTART_WAIT_S) - 1)]
+            log.error("the worker ended", extra={"exit_code": self._process.returncode, "restart_in_s": wait})
+            self._restarts += 1
+            self._restart_at = now + wait
+        elif now >= self._restart_at:
+            self._restart_at = 0.0
+            self.start()
+        return False
+
+    def terminate(self) -> None:
+        """Tell it to end; a job in the middle goes back to the queue."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for its end, and no longer than that: a job that it still holds comes back when its lease expires."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,1 @@
+"""Network services: know pynetdicom, know no SQL."""

@@ -1,0 +1,94 @@
+"""Sends results: one association, instance by instance, each as the bytes that are on disk."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Verification
+
+from node.dicom import contexts
+from node.domain.peers import Destination
+from node.errors import PeerFailed
+from node.spool import IMPLEMENTATION_CLASS_UID
+
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 60.0
+
+
+class Sending:
+    """An open association to a destination."""
+
+    def __init__(self, association: Association) -> None:
+        self._association = association
+        self._accepted = {
+            (context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts
+        }
+
+    @property
+    def accepted_sop_classes(self) -> frozenset[str]:
+        """What the destination takes."""
+        return frozenset(str(sop_class) for sop_class, _ in self._accepted)
+
+    def send(self, path: Path, sop_class_uid: str) -> int:
+        """C-STORE one Part 10 file in Explicit VR Little Endian; returns the status. Raises PeerFailed without one.
+
+        The data set goes out as the bytes of the file; only who insists on Implicit VR gets it re-encoded.
+        """
+        as_it_is = (UID(sop_class_uid), ExplicitVRLittleEndian) in self._accepted
+        try:
+            answer = self._association.send_c_store(path if as_it_is else dcmread(path))
+        except (RuntimeError, ValueError) as error:
+            raise PeerFailed("The association ended before the C-STORE.") from error
+        if "Status" not in answer:
+            raise PeerFailed("The destination did not answer a C-STORE.")
+        return int(answer.Status)
+
+
+def _requestor(ae_title: str) -> AE:
+    ae = AE(ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.connection_timeout = CONNECT_TIMEOUT_S
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ANSWER_TIMEOUT_S
+    return ae
+
+
+@contextmanager
+def connected(ae_title: str, destination: Destination) -> Iterator[Sending]:
+    """Associate with a destination for every kind of result. Raises PeerFailed."""
+    with _association(_requestor(ae_title), destination, contexts.offered_results()) as association:
+        yield Sending(association)
+
+
+def echo(ae_title: str, destination: Destination) -> None:
+    """C-ECHO. Raises PeerFailed with the reason."""
+    ae = _requestor(ae_title)
+    ae.add_requested_context(Verification)
+    with _association(ae, destination, ae.requested_contexts) as association:
+        answer = association.send_c_echo()
+        if answer.get("Status") != 0x0000:
+            raise PeerFailed("The destination did not answer the C-ECHO with success.")
+
+
+@contextmanager
+def _association(ae: AE, destination: Destination, offered: list[PresentationContext]) -> Iterator[Association]:
+    association = ae.associate(destination.host, destination.port, contexts=offered, ae_title=destination.ae_title)
+    if not association.is_established:
+        raise PeerFailed(_why(association, destination))
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _why(association: Association, destination: Destination) -> str:
+    place = f"{destination.ae_title} at {destination.host}:{destination.port}"
+    if association.is_rejected:
+        return f"{place} rejected the association: allow our AE title there."
+    if association.is_aborted:
+        return f"{place} cannot be reached, or ended the association at once."
+    return f"{place} accepted none of our presentation contexts."

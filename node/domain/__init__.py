@@ -1,0 +1,1 @@
+"""What Nodus talks about, in plain Python: no library, no I/O."""

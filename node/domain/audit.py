@@ -1,0 +1,140 @@
+"""What is written down, and the chain that shows when somebody changed it afterwards."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+
+
+class EventKind(StrEnum):
+    """Everything that leaves an audit row."""
+
+    NODE_STARTED = "node started"
+    NODE_STOPPED = "node stopped"
+    ASSOCIATION_CLOSED = "association closed"
+    ASSOCIATION_REFUSED = "association refused"
+    INSTANCE_REFUSED = "instance refused"
+    INSTANCES_REGISTERED = "instances registered"
+    INSTANCE_CONFLICT = "instance conflict"
+    SERIES_COMPLETE = "series complete"
+    STUDY_COMPLETE = "study complete"
+    STUDY_NOT_ANALYSED = "study not analysed"
+    JOB_CREATED = "job created"
+    JOB_SUPERSEDED = "job superseded"
+    JOB_CLAIMED = "job claimed"
+    JOB_DONE = "job done"
+    JOB_FAILED = "job failed"
+    JOB_DEAD = "job dead"
+    JOB_RETRIED = "job retried"
+    RESULTS_RELEASED = "results released"
+    RESULT_DELIVERED = "result delivered"
+    RESULT_REFUSED = "result refused"
+    QUERY_ANSWERED = "query answered"
+    SENDER_CHANGED = "sender changed"
+    DESTINATION_CHANGED = "destination changed"
+
+
+class EventOutcome(IntEnum):
+    """EventOutcomeIndicator (PS3.15 A.5)."""
+
+    SUCCESS = 0
+    MINOR_FAILURE = 4
+    SERIOUS_FAILURE = 8
+
+
+Detail = Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened. Names no patient."""
+
+    kind: EventKind
+    outcome: EventOutcome = EventOutcome.SUCCESS
+    actor: str = "node"
+    """AE title of a peer, or the part of Nodus that acted."""
+    address: str = ""
+    study_instance_uid: str = ""
+    job_id: int | None = None
+    detail: Detail = field(default_factory=dict)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event in its place in the chain, as it stands in SQL."""
+
+    seq: int
+    at: str
+    """ISO 8601, UTC; text, so that what was hashed is what is read."""
+    kind: str
+    outcome: int
+    actor: str
+    address: str
+    study_instance_uid: str
+    job_id: int | None
+    detail: str
+    """JSON with sorted keys."""
+    hash: str
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The head of the chain as it was written outside the database."""
+
+    seq: int
+    hash: str
+
+
+GENESIS = "0" * 64
+
+
+def entry_of(event: Event, seq: int, previous_hash: str, key: bytes) -> Entry:
+    """Put an event behind the entry whose hash is `previous_hash`."""
+    draft = Entry(
+        seq,
+        event.at.astimezone(UTC).isoformat(),
+        str(event.kind),
+        int(event.outcome),
+        event.actor,
+        event.address,
+        event.study_instance_uid,
+        event.job_id,
+        json.dumps(dict(event.detail), sort_keys=True, ensure_ascii=False),
+        "",
+    )
+    return Entry(**{**draft.__dict__, "hash": link(draft, previous_hash, key)})
+
+
+def link(entry: Entry, previous_hash: str, key: bytes) -> str:
+    """HMAC-SHA-256 over the previous hash and every field of an entry, hex."""
+    fields = [getattr(entry, name) for name in Entry.__dataclass_fields__ if name != "hash"]
+    return hmac.new(key, json.dumps([previous_hash, *fields]).encode(), hashlib.sha256).hexdigest()
+
+
+def verify(entries: Iterable[Entry], head: Anchor, anchors: Iterable[Anchor], key: bytes) -> list[str]:
+    """Check a whole chain, oldest first; return one sentence for each thing that is wrong.
+
+    Finds altered, inserted and deleted rows, a cut tail (against the head and the anchors) and a table that was
+    recomputed with another key. It cannot see rows that were cut after the last anchor together with the head, nor the
+    work of somebody who holds the key.
+    """
+    problems = []
+    previous, expected = GENESIS, 1
+    hashes = {}
+    for entry in entries:
+        if entry.seq != expected:
+            problems.append(f"Row {expected} is missing: row {entry.seq} follows row {expected - 1}.")
+        if not hmac.compare_digest(entry.hash, link(entry, previous, key)):
+            problems.append(f"Row {entry.seq} was altered, or the row before it is not the one it was written after.")
+        previous, expected = entry.hash, entry.seq + 1
+        hashes[entry.seq] = entry.hash
+    if (head.seq, head.hash) != (expected - 1, previous):
+        problems.append(f"The head says {head.seq} rows, the table ends at row {expected - 1}.")
+    for anchor in anchors:
+        if anchor.seq and hashes.get(anchor.seq) != anchor.hash:
+            problems.append(f"The anchor of row {anchor.seq} does not match the table.")
+    return problems

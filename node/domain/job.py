@@ -1,0 +1,86 @@
+"""A job: one reading of one revision of a study."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from node.errors import IllegalMove
+
+PIPELINE = "lung-nodule"
+"""What a job runs."""
+
+
+class JobKind(StrEnum):
+    """What a worker does with a job."""
+
+    ANALYSIS = "analysis"
+    NOTICE = "notice"
+    """Only says in the PACS that a study was not analysed, and why."""
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    """Waits for a worker, perhaps not before `not_before`."""
+    RUNNING = "running"
+    """A worker holds the lease."""
+    DONE = "done"
+    """Its results are saved."""
+    DEAD = "dead"
+    """Every attempt failed; an operator may retry it."""
+    SUPERSEDED = "superseded"
+    """A newer revision took its place."""
+    CANCELLED = "cancelled"
+    """An operator stopped it."""
+
+
+MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.SUPERSEDED, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset(
+        {JobState.QUEUED, JobState.DONE, JobState.DEAD, JobState.SUPERSEDED, JobState.CANCELLED}
+    ),
+    JobState.DONE: frozenset({JobState.SUPERSEDED}),
+    JobState.DEAD: frozenset({JobState.SUPERSEDED}),
+    JobState.SUPERSEDED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+
+def move(now: JobState, then: JobState) -> JobState:
+    """Return `then` when the table allows it. Raises IllegalMove."""
+    if then not in MOVES[now]:
+        raise IllegalMove(f"A job cannot go from {now} to {then}.")
+    return then
+
+
+class Failure(StrEnum):
+    """Classes of error; each has its own patience."""
+
+    OUT_OF_MEMORY = "out of memory"
+    LOST_WORKER = "lost worker"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a job is tried after one class of failure, and how long it waits between."""
+
+    attempts: int
+    wait: timedelta
+
+
+PATIENCE = {
+    Failure.OUT_OF_MEMORY: Patience(3, timedelta(seconds=10)),
+    Failure.LOST_WORKER: Patience(3, timedelta(seconds=2)),
+    Failure.UNKNOWN: Patience(3, timedelta(seconds=5)),
+}
+"""Bad input is not here: it is not a failure but an outcome, "not analysed"."""
+
+
+def next_attempt(failure: Failure, attempts: int) -> timedelta | None:
+    """How long to wait before the next attempt after `attempts` failed ones; None when there is none left."""
+    patience = PATIENCE[failure]
+    if attempts >= patience.attempts:
+        return None
+    return patience.wait * (1 << (attempts - 1))

@@ -1,0 +1,111 @@
+"""What happens on the listening side: associations, and instances that came or were refused."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Reception:
+    """Who brought an instance, when and how."""
+
+    association_id: str
+    calling_ae_title: str
+    called_ae_title: str
+    address: str
+    received_at: str
+    """ISO 8601, UTC."""
+
+
+class Ending(StrEnum):
+    """How an association ended. Only a release says that the sender had nothing more to send."""
+
+    RELEASED = "released"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class AssociationOpened:
+    """A known sender is connected."""
+
+    association_id: str
+    calling_ae_title: str
+    address: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class AssociationClosed:
+    """The end of an association that was opened."""
+
+    association_id: str
+    calling_ae_title: str
+    called_ae_title: str
+    address: str
+    ending: Ending
+    stored: int
+    """Instances answered with success."""
+    refused: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class AssociationRefused:
+    """Somebody who may not send here tried to."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    address: str
+    reason: str
+    unknown_caller: bool
+    """Nobody has allowed it; otherwise it only asked for the wrong AE title."""
+    at: datetime
+
+
+@dataclass(frozen=True)
+class InstanceRefused:
+    """A C-STORE answered with anything but success."""
+
+    association_id: str
+    calling_ae_title: str
+    address: str
+    sop_instance_uid: str
+    status: int
+    reason: str
+    at: datetime
+
+
+ListeningEvent = AssociationOpened | AssociationClosed | AssociationRefused | InstanceRefused
+
+
+class OpenAssociations:
+    """Who is connected now, and how the last associations ended. Not durable: after a restart nobody knows."""
+
+    REMEMBERED = 10_000
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[str, str]] = {}
+        self._endings: dict[str, Ending] = {}
+
+    def take(self, event: ListeningEvent) -> None:
+        """Follow one event."""
+        if isinstance(event, AssociationOpened):
+            self._open[event.association_id] = (event.calling_ae_title, event.address)
+        elif isinstance(event, AssociationClosed):
+            self._open.pop(event.association_id, None)
+            self._endings[event.association_id] = event.ending
+            if len(self._endings) > self.REMEMBERED:
+                self._endings.pop(next(iter(self._endings)))
+
+    def forget(self, association_ids: set[str]) -> None:
+        """The process that served these is gone; how they ended is not known."""
+        for association_id in association_ids:
+            self._open.pop(association_id, None)
+
+    def done(self, association_id: str, calling_ae_title: str, address: str) -> bool:
+        """Whether an association was released and its sender has none open."""
+        sending = (calling_ae_title, address) in self._open.values()
+        return self._endings.get(association_id) is Ending.RELEASED and not sending
+
+    def __len__(self) -> int:
+        return len(self._open)

@@ -1,0 +1,80 @@
+"""Every exception we raise on purpose, drawn as a tree.
+
+    NodusError
+    ├── SettingsError        a setting, argument or file of the operator's is wrong
+    ├── DataDirectoryInUse   a second node on one data directory
+    ├── Unavailable          something this command needs is not there
+    ├── StoreRefused         an instance is not accepted; carries the DIMSE status
+    ├── PeerFailed           another node did not do its part; it may the next time
+    ├── IllegalMove          a state machine was asked for a move it does not have
+    ├── CatalogError         the database cannot do what was asked
+    │   └── LeaseLost        another worker owns the job now: nothing may be saved
+    └── AnalysisError        the pipeline cannot give an answer
+        ├── BadInput         the images are the reason; trying again cannot help
+        │   └── NotAChest    they do not show lungs: nobody waits for a reading of them
+        ├── OutOfMemory      the machine is the reason; less at a time may help
+        └── WeightsError     model files are missing or not the recorded ones
+
+The message of an exception is one sentence that says what is wrong and what to do.
+It never holds a patient's name, id or accession number.
+"""
+
+
+class NodusError(Exception):
+    """Something Nodus names; its text can be shown to an operator as it is."""
+
+
+class SettingsError(NodusError):
+    """A setting, argument or file of the operator's is wrong."""
+
+
+class DataDirectoryInUse(NodusError):
+    """A second node was started on one data directory."""
+
+
+class Unavailable(NodusError):
+    """Something this command needs is not there."""
+
+
+class StoreRefused(NodusError):
+    """An instance is not accepted; `status` is the C-STORE status to answer with (PS3.4 Table B.2-1)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class PeerFailed(NodusError):
+    """Another node did not do its part; it may the next time."""
+
+
+class IllegalMove(NodusError):
+    """A state machine was asked for a move that its table does not have."""
+
+
+class CatalogError(NodusError):
+    """The database cannot do what was asked."""
+
+
+class LeaseLost(CatalogError):
+    """Another worker owns the job now: nothing may be saved."""
+
+
+class AnalysisError(NodusError):
+    """The pipeline cannot give an answer."""
+
+
+class BadInput(AnalysisError):
+    """The images are the reason; trying again cannot help."""
+
+
+class NotAChest(BadInput):
+    """The images do not show lungs: nobody waits for a reading of them."""
+
+
+class OutOfMemory(AnalysisError):
+    """The machine is the reason; less at a time may help."""
+
+
+class WeightsError(AnalysisError):
+    """Model files are missing or are not the recorded ones."""

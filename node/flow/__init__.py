@@ -1,0 +1,1 @@
+"""The arrows; each file: one pure rule, one `step()`, one loop."""

@@ -1,0 +1,114 @@
+"""Outbox to PACS: in order, each result as the bytes that were stored before the first attempt."""
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from node.catalog import audit, outbox
+from node.catalog.peers import KnownDestination
+from node.catalog.session import Catalog
+from node.domain.audit import Detail, Event, EventKind, EventOutcome
+from node.domain.delivery import Answer, Rung, Shipment, answer_of, back_off
+from node.domain.peers import Destination
+from node.errors import PeerFailed
+
+log = logging.getLogger(__name__)
+
+
+class Sending(Protocol):
+    """An open association to a destination."""
+
+    @property
+    def accepted_sop_classes(self) -> frozenset[str]:
+        """What the destination takes."""
+
+    def send(self, path: Path, sop_class_uid: str) -> int:
+        """C-STORE one file; returns the status. Raises PeerFailed."""
+
+
+Connect = Callable[[Destination], AbstractContextManager[Sending]]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What delivering to one destination needs."""
+
+    catalog: Catalog
+    to: KnownDestination
+    connect: Connect
+    absolute: Callable[[str], Path]
+    """A result's path in the data directory."""
+    jitter: random.Random
+    now: Callable[[], datetime]
+
+    def step(self) -> bool:
+        """Send what is due, over one association. True when something was sent."""
+        shipment = self._next()
+        if shipment is None:
+            return False
+        try:
+            with self.connect(self.to.destination) as sending:
+                while shipment is not None:
+                    self._send(shipment, sending)
+                    shipment = self._next()
+        except PeerFailed as error:
+            if shipment is not None:
+                self._postpone(shipment, None, str(error))
+            return False
+        return True
+
+    def _next(self) -> Shipment | None:
+        with self.catalog.reading() as session:
+            return outbox.next_shipment(session, self.to.id, self.now())
+
+    def _send(self, shipment: Shipment, sending: Sending) -> None:
+        rung = shipment.choose(sending.accepted_sop_classes)
+        if rung is None:
+            self._refuse(shipment, None, "The destination accepts none of the SOP classes of this result.")
+            return
+        with self.catalog.writing() as session:
+            if not outbox.begin_attempt(session, shipment.outbox_id, rung.sop_instance_uid):
+                return
+        try:
+            status = sending.send(self.absolute(rung.path), rung.sop_class_uid)
+        except OSError as error:  # ours, not the destination's: other studies go on
+            self._postpone(shipment, None, f"The result's file cannot be read here ({type(error).__name__}).")
+            return
+        answer = answer_of(status)
+        if answer is Answer.STORED:
+            self._deliver(shipment, rung, status)
+        elif answer is Answer.NEVER:
+            self._refuse(shipment, status, f"The destination refused it with status 0x{status:04X}.")
+        else:
+            self._postpone(shipment, status, f"The destination answered with status 0x{status:04X}.")
+
+    def _deliver(self, shipment: Shipment, rung: Rung, status: int) -> None:
+        with self.catalog.writing() as session:
+            outbox.delivered(session, shipment.outbox_id, status, self.now())
+            detail: Detail = {"kind": str(shipment.kind), "sop_instance_uid": rung.sop_instance_uid, "status": status}
+            audit.append(session, self._event(EventKind.RESULT_DELIVERED, shipment, detail))
+
+    def _refuse(self, shipment: Shipment, status: int | None, reason: str) -> None:
+        log.error("a result was refused", extra={"job": shipment.job_id, "kind": shipment.kind, "reason": reason})
+        with self.catalog.writing() as session:
+            outbox.refused(session, shipment.outbox_id, status, reason)
+            detail: Detail = {"kind": str(shipment.kind), "status": status, "reason": reason}
+            audit.append(session, self._event(EventKind.RESULT_REFUSED, shipment, detail))
+
+    def _postpone(self, shipment: Shipment, status: int | None, reason: str) -> None:
+        wait = back_off(shipment.failures + 1, self.jitter)
+        details = {"job": shipment.job_id, "reason": reason, "wait_s": wait.total_seconds()}
+        log.warning("a result could not be delivered", extra=details)
+        with self.catalog.writing() as session:
+            outbox.postponed(session, shipment.outbox_id, status, reason, self.now() + wait)
+
+    def _event(self, kind: EventKind, shipment: Shipment, detail: Detail) -> Event:
+        outcome = EventOutcome.SUCCESS if kind is EventKind.RESULT_DELIVERED else EventOutcome.SERIOUS_FAILURE
+        peer = self.to.destination
+        return Event(kind, outcome, peer.ae_title, f"{peer.host}:{peer.port}", shipment.study_instance_uid,
+                     shipment.job_id, detail)  # fmt: skip

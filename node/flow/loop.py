@@ -1,0 +1,64 @@
+"""Runs one step of the flow again and again in its own thread, and records what goes wrong."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 5.0
+
+
+class Loop:
+    """A step, its thread and its pace. A step that did something is followed by the next, here and in the loops of
+    `then`; one that fails is logged, and tried again after a growing pause."""
+
+    def __init__(self, name: str, step: Callable[[], object], every_s: float, then: Sequence["Loop"] = ()) -> None:
+        self.name = name
+        self._then = then
+        self._step = step
+        self._every_s = every_s
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.failures = 0
+        """Failed turns in a row; 0 when the last one worked."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Take the next turn now."""
+        self._wake.set()
+
+    def finish(self) -> None:
+        """Take no turn after the one that is running."""
+        self._stopping = True
+        self._wake.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """End after the turn that is running."""
+        self.finish()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                more = self._step()
+                self.failures = 0
+            except Exception:  # noqa: BLE001 - the one broad except of a loop; it records the failure
+                more = False
+                self._record_failure()
+            for loop in self._then if more else ():
+                loop.wake()
+            if not more:
+                self._wake.wait(min(LONGEST_PAUSE_S, self._every_s * 2 ** min(self.failures, 16)))
+                self._wake.clear()
+
+    def _record_failure(self) -> None:
+        """Log the 1st, 2nd, 4th, 8th... failure in a row: a dead database is one story, not a thousand."""
+        self.failures = min(self.failures + 1, 1 << 16)
+        if self.failures & (self.failures - 1) == 0:
+            log.exception("a step of the flow failed", extra={"loop": self.name, "failures": self.failures})

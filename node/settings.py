@@ -1,0 +1,165 @@
+"""One frozen Settings object: nodus.toml, then NODUS_ environment variables; read once."""
+
+import json
+import os
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from node.domain.delivery import ResultKind
+from node.domain.peers import ANY_AE_TITLE, Destination, Sender, Standing
+from node.errors import SettingsError
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+class SenderSettings(BaseModel):
+    """`[[senders]]`: somebody who may send."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    ae_title: str = Field(default=ANY_AE_TITLE, min_length=1, max_length=16)
+    """Calling AE title; `*` is any."""
+    network: str
+    """Address, or network in CIDR notation, that it calls from."""
+    gapless_quiet_s: float = Field(default=3.0, gt=0)
+    """Quiet after a gapless stack and a clean release, before a series counts as complete."""
+    quiet_s: float = Field(default=15.0, gt=0)
+    """Quiet without that evidence."""
+
+    @field_validator("network")
+    @classmethod
+    def _is_network(cls, value: str) -> str:
+        return str(ip_network(value, strict=False))
+
+    def sender(self) -> Sender:
+        """As the domain knows it."""
+        return Sender(self.ae_title, self.network, Standing.ALLOWED, self.gapless_quiet_s, self.quiet_s)
+
+
+class DestinationSettings(BaseModel):
+    """`[[destinations]]`: a PACS that gets results."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    ae_title: str = Field(min_length=1, max_length=16)
+    """Its AE title."""
+    host: str
+    """Name or address."""
+    port: int = Field(gt=0, lt=65536)
+    """TCP port."""
+    results: tuple[ResultKind, ...] = (ResultKind.SEG, ResultKind.SR)
+    """What it gets: SEG, SR, SC."""
+    not_analysed: bool = True
+    """Whether it gets a short SR for a chest CT that was not analysed."""
+
+    def destination(self) -> Destination:
+        """As the domain knows it."""
+        return Destination(self.ae_title, self.host, self.port, tuple(map(str, self.results)), self.not_analysed)
+
+
+class Settings(BaseSettings):
+    """How this node runs. Every field can be set in nodus.toml or as NODUS_<FIELD>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NODUS_",
+        toml_file=None,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    data: Path = Path("nodus-data")
+    """Data directory: spool, results, database, broker, keys. Created with mode 0700."""
+    host: str = "127.0.0.1"
+    """Address to listen on, for DICOM and for the web; loopback unless you say otherwise."""
+    port: int = Field(11112, ge=0, lt=65536)
+    """DICOM port; 0 picks a free one."""
+    ae_title: str = Field("NODUS", min_length=1, max_length=16)
+    """Our AE title."""
+    web_port: int = Field(8080, ge=0, lt=65536)
+    """Port of /healthz, /readyz and /metrics; 0 picks a free one."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty is SQLite in the data directory."""
+    broker_url: str = "filesystem://"
+    """Celery broker; `filesystem://` keeps messages in the data directory, redis:// is for production."""
+    receivers: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 1)), ge=1, le=64)
+    """Processes that receive; several associations at once are spread over them."""
+    worker: bool | None = None
+    """Whether `nodus up` runs a worker itself; unset: yes with the filesystem broker, no with another."""
+    worker_slots: int = Field(1, ge=1, le=64)
+    """Jobs that one worker runs at once (one per GPU)."""
+    lease_s: float = Field(60.0, gt=1)
+    """A worker that is silent for so long has lost its job."""
+    job_time_limit_s: float = Field(1800.0, gt=1)
+    """A job that takes longer is stopped."""
+    minimum_free_gib: float = Field(10.0, ge=0)
+    """Nothing is received (0xA700) with less free than this..."""
+    minimum_free_fraction: float = Field(0.10, ge=0, lt=1)
+    """...or with less than this part of the disk."""
+    maximum_pdu_bytes: int = Field(131072, ge=4096)
+    """Largest P-DATA-TF value that we announce."""
+    maximum_associations: int = Field(100, ge=1)
+    """Associations per receiver process; more are refused for the moment."""
+    network_timeout_s: float = Field(60.0, gt=0)
+    """A peer that is silent for so long is aborted."""
+    senders: tuple[SenderSettings, ...] = tuple(SenderSettings(network=network) for network in LOOPBACK)
+    """Who may send; by default any AE title from this machine."""
+    destinations: tuple[DestinationSettings, ...] = ()
+    """Who gets results."""
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """Least severe log line that is written to stderr."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line before environment before file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database(self) -> str:
+        """The URL in force."""
+        return self.database_url or f"sqlite:///{self.data.absolute() / 'nodus.db'}"
+
+    @property
+    def runs_worker(self) -> bool:
+        """Whether `nodus up` starts a worker."""
+        return self.broker_url.startswith("filesystem:") if self.worker is None else self.worker
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give a child process these very settings."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {
+            f"NODUS_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in values.items()
+        } | {"NODUS_DATA": str(self.data.absolute())}
+
+
+def load(config: Path | None = None, **given: Any) -> Settings:
+    """Read the settings once. `given` are command line options; None means not given. Raises SettingsError."""
+    named = config or os.environ.get("NODUS_CONFIG")
+    file = Path(named or "nodus.toml")
+    if named and not file.is_file():
+        raise SettingsError(f"There is no settings file {file}.")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file if file.is_file() else None)
+
+    try:
+        read = FromFile(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise SettingsError(f"Setting {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    except ValueError as error:
+        raise SettingsError(f"The settings cannot be read: {error}.") from None
+    return read

@@ -1,0 +1,1 @@
+"""Health, metrics, and later console and DICOMweb: an entry point beside cli.py."""

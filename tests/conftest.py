@@ -1,0 +1,96 @@
+"""Fixtures of the node's tests: a catalog on SQLite and on PostgreSQL, a spool, a scratch folder for servers."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.catalog.session import Catalog
+from node.spool import Spool
+from tests.servers import Postgres, postgres
+
+AUDIT_KEY = b"k" * 32
+CORPUS = Path(__file__).parents[2] / "shared" / "data" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests, with a migrated template. Its user must reach the folder: not under tmp_path."""
+    folder = Path(tempfile.mkdtemp(prefix="nodus-test-"))
+    folder.chmod(0o755)
+    try:
+        with postgres(folder / "postgres") as server:
+            server.execute(f"CREATE DATABASE {server.TEMPLATE}")
+            migrated(server.url(server.TEMPLATE))
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "nodus.db"
+    migrated(f"sqlite:///{path}")
+    return path
+
+
+def migrated(url: str) -> None:
+    """Migrate a database and leave it."""
+    catalog = Catalog(url, AUDIT_KEY)
+    catalog.migrate()
+    catalog.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated database of its own; each test that asks for it runs on both."""
+    if request.param == "sqlite":
+        path = tmp_path / "nodus.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+    else:
+        with request.getfixturevalue("postgres_server").database() as url:
+            yield url
+
+
+@pytest.fixture
+def catalog(database_url: str) -> Iterator[Catalog]:
+    """A catalog on each database."""
+    opened = Catalog(database_url, AUDIT_KEY)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the spool's folders, which take longer to make than most tests."""
+    data = tmp_path_factory.mktemp("data")
+    Spool(data, minimum_free_bytes=0, minimum_free_fraction=0.0).prepare()
+    return data
+
+
+@pytest.fixture
+def data(prepared_data: Path) -> Iterator[Path]:
+    """The data directory of one test: nothing but the spool's folders is in it before, and after."""
+    yield prepared_data
+    for folder, _, files in os.walk(prepared_data):
+        for name in files:
+            Path(folder, name).unlink()
+
+
+@pytest.fixture
+def spool(data: Path) -> Spool:
+    """An empty spool that takes everything."""
+    return Spool(data, minimum_free_bytes=0, minimum_free_fraction=0.0)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Odd DICOM files of other projects."""
+    if not CORPUS.is_dir():
+        pytest.skip(f"real data is absent: {CORPUS}")
+    return CORPUS

@@ -1,0 +1,104 @@
+"""Results on their way to a destination that answers as it is told."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from node.catalog import tables
+from node.catalog.peers import KnownDestination
+from node.catalog.session import Catalog
+from node.domain.delivery import ResultKind
+from node.domain.peers import Destination
+from node.errors import PeerFailed
+from node.flow import release
+from node.flow.deliver import Delivery
+from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, Flow
+from tests.studies import AT, Series, after
+
+PACS = Destination("PACS", "pacs.local", 104)
+EVERYTHING = frozenset({SEG_CLASS, SR_CLASS, PLAIN_SR_CLASS})
+SEG, SR = ResultKind.SEG, ResultKind.SR
+
+
+@dataclass
+class Pacs:
+    """A destination at the far end of our own interface, which answers as it is told."""
+
+    takes: frozenset[str] = EVERYTHING
+    answers: list[int | Exception] = field(default_factory=list)
+    """One for each C-STORE; then success."""
+    away: bool = False
+    got: list[str] = field(default_factory=list)
+    """Paths that were sent, in order, whatever the answer."""
+    associations: int = 0
+
+    @property
+    def accepted_sop_classes(self) -> frozenset[str]:
+        return self.takes
+
+    @contextmanager
+    def connect(self, _: Destination) -> Iterator["Pacs"]:
+        if self.away:
+            raise PeerFailed("PACS cannot be reached.")
+        self.associations += 1
+        yield self
+
+    def send(self, path: Path, sop_class_uid: str) -> int:
+        self.got.append(path.name)
+        answer = self.answers.pop(0) if self.answers else 0x0000
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@dataclass
+class Clock:
+    """A time of our own."""
+
+    at: datetime = AT
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def goes_on(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@dataclass
+class Delivering:
+    """A flow, one destination, and a clock."""
+
+    flow: Flow
+    to: KnownDestination
+    pacs: Pacs = field(default_factory=Pacs)
+    clock: Clock = field(default_factory=Clock)
+
+    def step(self) -> bool:
+        return Delivery(self.flow.catalog, self.to, self.pacs.connect, Path, random.Random(1), self.clock).step()
+
+    def rows(self) -> list[dict[str, object]]:
+        return self.flow.rows(tables.outbox)
+
+    def states(self) -> list[str]:
+        return [str(row["state"]) for row in self.rows()]
+
+
+def with_results(catalog: Catalog, studies: int = 1, released: bool = True) -> Delivering:
+    """Results of some studies, each of one job, saved and released at AT."""
+    flow = Flow(catalog)
+    (to,) = flow.destination(PACS)
+    for number in range(studies):
+        flow.receive(Series(str(number)).headers(), after(-3))
+    flow.complete(AT)
+    for number in range(studies):
+        flow.finish(number + 1)
+    if released:
+        assert release.step(catalog, AT)
+    return Delivering(flow, to)
+
+
+def names(*parts: tuple[int, ResultKind, int]) -> list[str]:
+    return [f"{job}-{kind}-{rung}.dcm" for job, kind, rung in parts]

@@ -1,0 +1,175 @@
+"""The operator's commands on a data directory: what they print, and exit code 0 only when all is well."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from node import cli
+from node.catalog import tables
+from node.catalog.session import Catalog
+from node.domain.peers import Destination
+from tests.conftest import AUDIT_KEY
+from tests.flow import Flow
+from tests.studies import Series, after
+
+Run = Callable[..., tuple[int, str]]
+SHORT = Series("short", count=20)
+
+
+@pytest.fixture
+def flow(data: Path, sqlite_template: Path) -> Flow:
+    """A data directory that a node has left: one study read and delivered, one not analysed."""
+    (data / "nodus.db").write_bytes(sqlite_template.read_bytes())
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    (data / "audit.key").chmod(0o600)
+    left = Flow(Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY))
+    left.destination(Destination("PACS", "127.0.0.1", 1))
+    left.receive(Series().headers())
+    left.receive(SHORT.headers())
+    left.complete(after(3))
+    left.finish(1, after(4))
+    left.catalog.close()
+    return left
+
+
+@pytest.fixture
+def run(
+    flow: Flow, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """`nodus ARGUMENTS` on that directory; returns the exit code and what was printed."""
+    monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "0")
+    monkeypatch.setenv("NODUS_MINIMUM_FREE_FRACTION", "0")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["nodus", *arguments, "--data", str(data)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    return invoke
+
+
+def test_status_counts_and_is_well(run: Run) -> None:
+    code, said = run("status", "--json")
+    assert code == 0
+    told = json.loads(said)
+    assert told["studies"] == {"under way": 1, "not analysed": 1}
+    assert (told["jobs"], told["results"]) == ({"done": 1, "queued": 1}, {"held": 2})
+    assert (told["conflicts"], told["disk_low"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        update(tables.job).where(tables.job.c.id == 2).values(state="dead"),
+        update(tables.outbox).where(tables.outbox.c.id == 1).values(state="refused"),
+        update(tables.study).where(tables.study.c.id == 1).values(conflicts=1),
+    ],
+    ids=["a dead job", "a refused result", "a conflict"],
+)
+def test_status_ends_with_one_when_something_needs_a_person(run: Run, flow: Flow, trouble: object) -> None:
+    with flow.catalog.writing() as session:
+        session.execute(trouble)  # type: ignore[call-overload]
+    flow.catalog.close()
+    assert run("status")[0] == 1
+
+
+def test_status_ends_with_one_when_the_disk_is_low(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "1e9")
+    code, said = run("status", "--json")
+    assert (code, json.loads(said)["disk_low"]) == (1, True)
+
+
+def test_studies_are_listed_newest_first(run: Run) -> None:
+    code, said = run("studies", "--json")
+    rows = json.loads(said)
+    assert code == 0
+    assert [row["study_instance_uid"] for row in rows] == [SHORT.study_uid, Series().study_uid]
+    assert [(row["images"], row["job"], row["delivery"]) for row in rows] == [
+        (20, "queued", {}),
+        (64, "done", {"held": 2}),
+    ]
+    assert SHORT.study_uid in run("studies")[1]
+
+
+def test_one_study_tells_why_it_was_not_read(run: Run) -> None:
+    code, said = run("studies", SHORT.study_uid)
+    assert code == 0
+    assert "outcome: not analysed There are fewer than 40 slices." in said
+    assert "gapless stack, clean release" in said
+    told = json.loads(run("studies", SHORT.study_uid, "--json")[1])
+    assert [job["kind"] for job in told["jobs"]] == ["notice"]
+    assert "token" not in told["jobs"][0]
+
+
+def test_a_study_that_is_not_there_is_said(run: Run) -> None:
+    assert run("studies", "1.2.3") == (1, "nodus: There is no such study.\n")
+
+
+def test_jobs_can_be_chosen_by_state(run: Run) -> None:
+    assert [row["id"] for row in json.loads(run("jobs", "--json")[1])] == [2, 1]
+    assert [row["id"] for row in json.loads(run("jobs", "--state", "done", "--json")[1])] == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's socket, never closed
+def test_destinations_show_what_waits_and_echo_whether_they_answer(run: Run) -> None:
+    (row,) = json.loads(run("destinations", "--json")[1])
+    assert (row["ae_title"], row["outbox"], row["enabled"]) == ("PACS", {"held": 2}, 1)
+    code, said = run("destinations", "echo", "--json")
+    assert code == 1
+    assert json.loads(said)[0]["answer"] == "PACS at 127.0.0.1:1 cannot be reached, or ended the association at once."
+
+
+def test_a_sender_can_be_allowed_and_denied(run: Run) -> None:
+    assert run("senders", "allow", "CT1@10.0.0.5") == (0, "CT1 from 10.0.0.5/32 is allowed.\n")
+    assert run("senders", "deny", "*@10.0.0.0/24") == (0, "* from 10.0.0.0/24 is denied.\n")
+    rows = json.loads(run("senders", "--json")[1])
+    assert [(row["ae_title"], row["network"], row["standing"]) for row in rows] == [
+        ("CT1", "10.0.0.5/32", "allowed"), ("*", "10.0.0.0/24", "denied")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("caller", ["CT1@nowhere", "@10.0.0.5", "A TITLE TOO LONG TO BE ONE@10.0.0.5", "CT1@"])
+def test_what_is_no_caller_is_refused_in_a_sentence(run: Run, caller: str) -> None:
+    code, said = run("senders", "allow", caller)
+    assert code == 1
+    assert said.startswith("nodus: ")
+    assert said.count("\n") == 1
+
+
+def test_the_audit_trail_is_listed_verified_and_exported(run: Run, flow: Flow) -> None:
+    code, said = run("audit", "verify", "--json")
+    rows = json.loads(said)["rows"]
+    assert (code, json.loads(said)["problems"]) == (0, [])
+    assert [row["seq"] for row in json.loads(run("audit", "list", "--last", "2", "--json")[1])] == [rows - 1, rows]
+    listed = json.loads(run("audit", "list", "--study", SHORT.study_uid, "--kind", "job created", "--json")[1])
+    assert [row["job_id"] for row in listed] == [2]
+    exported = [json.loads(line) for line in run("audit", "export")[1].splitlines()]
+    assert [entry["seq"] for entry in exported] == list(range(1, rows + 1))
+    with flow.catalog.writing() as session:
+        session.execute(update(tables.audit).where(tables.audit.c.seq == 2).values(actor="nobody"))
+    flow.catalog.close()
+    code, said = run("audit", "verify")
+    assert code == 1
+    assert "Row 2 was altered" in said
+
+
+def test_a_database_that_is_none_is_said(run: Run, data: Path) -> None:
+    (data / "nodus.db").write_bytes(b"not a database at all, but long enough to look at" * 100)
+    code, said = run("status")
+    assert code == 1
+    assert said.startswith("nodus: ")
+    assert "Traceback" not in said
+
+
+def test_without_the_ai_extra_its_commands_say_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_extras", dict)
+    code, said = run("analyse")
+    assert code == 1
+    assert "needs the AI extra: install nodus[ai]" in said

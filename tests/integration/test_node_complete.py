@@ -1,0 +1,194 @@
+"""flow/complete.py on SQLite and PostgreSQL: when a study is complete, what is read of it, and how it ends unread."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from node.catalog import peers, tables
+from node.catalog.session import Catalog
+from node.domain.instance import InstanceHeader
+from node.domain.peers import Sender, Standing
+from node.domain.reception import Ending, OpenAssociations
+from node.flow import complete, register
+from tests.flow import NO_SPOOL, Flow
+from tests.studies import Series, after, arrivals, reception
+
+CHEST = Series()
+STUDY = CHEST.study_uid
+
+
+def states(flow: Flow) -> list[str]:
+    return [row["state"] for row in (*flow.rows(tables.series), *flow.rows(tables.study))]
+
+
+def report() -> list[InstanceHeader]:
+    """Something in the same study that is no image."""
+    return [replace(header, ct=None, modality="SR") for header in Series(series="report", count=1).headers()]
+
+
+def test_a_gapless_series_and_its_study_are_complete_after_three_quiet_seconds(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers())
+    flow.complete(after(2.9))
+    assert states(flow) == ["receiving", "receiving"]
+    flow.complete(after(3))
+    assert states(flow) == ["complete", "complete"]
+    assert flow.rows(tables.series)[0]["evidence"] == flow.study(STUDY)["evidence"] == "gapless stack, clean release"
+    assert flow.study(STUDY)["completed_at"] == after(3)
+    assert [entry.kind for entry in flow.audit()] == [
+        "instances registered", "series complete", "job created", "study complete"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("headers", "ending"),
+    [
+        (CHEST.headers([n for n in range(64) if n != 30]), Ending.RELEASED),
+        (CHEST.headers(), Ending.ABORTED),
+        (CHEST.headers(), None),
+    ],
+    ids=["a gap", "an abort", "still open"],
+)
+def test_without_that_evidence_fifteen_quiet_seconds_pass(
+    catalog: Catalog, headers: list[InstanceHeader], ending: Ending | None
+) -> None:
+    flow = Flow(catalog)
+    flow.receive(headers, ending=ending)
+    flow.complete(after(14.9))
+    assert states(flow) == ["receiving", "receiving"]
+    flow.complete(after(15))
+    assert states(flow) == ["complete", "complete"]
+    assert flow.study(STUDY)["evidence"] == "quiet"
+
+
+def test_a_second_association_of_the_sender_keeps_the_study_open(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers())
+    other = flow.receive(Series("2", count=1).headers(), ending=None)
+    flow.complete(after(5))
+    assert flow.study(STUDY)["state"] == "receiving"
+    flow.close(other, Ending.RELEASED)
+    flow.complete(after(5))
+    assert flow.study(STUDY)["state"] == "complete"
+
+
+def test_after_a_restart_only_the_full_quiet_time_counts(catalog: Catalog) -> None:
+    Flow(catalog).receive(CHEST.headers())
+    restarted = Flow(catalog)
+    restarted.complete(after(14.9))
+    assert states(restarted) == ["receiving", "receiving"]
+    restarted.complete(after(15))
+    assert restarted.study(STUDY)["evidence"] == "quiet"
+
+
+def test_the_time_when_nobody_listened_is_no_quiet_time(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(30)), ending=None)
+    started = after(3600)
+    flow.associations = OpenAssociations()
+
+    def closes(at: datetime) -> bool:
+        return complete.step(catalog, flow.associations, complete.Clock(now=lambda: at, listening_since=started))
+
+    assert not closes(after(3614.9))
+    assert closes(after(3615))
+
+
+def test_a_study_with_anything_else_in_it_waits_for_the_full_quiet_time(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive([*CHEST.headers(), *report()])
+    flow.complete(after(5))
+    assert sorted(states(flow)) == ["complete", "receiving", "receiving"]
+    assert len(flow.jobs()) == 1  # read at once all the same
+    flow.complete(after(15))
+    assert flow.study(STUDY)["evidence"] == "quiet"
+
+
+def test_a_sender_that_never_pauses_is_cut_after_fifteen_minutes(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    for second in range(0, 901, 2):
+        flow.receive(Series(count=500).headers([second // 2]), after(second))
+    flow.complete(after(899.9))
+    assert states(flow) == ["receiving", "receiving"]
+    flow.complete(after(900))
+    assert [row["evidence"] for row in flow.rows(tables.series)] == ["hard cap"]
+    assert flow.study(STUDY)["evidence"] == "hard cap"
+
+
+def test_a_late_image_gets_the_same_patience_as_the_first(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(60)))
+    flow.complete(after(3))
+    flow.receive(CHEST.headers(range(60, 64)), after(3600))
+    flow.complete(after(3602.9))
+    assert states(flow) == ["receiving", "receiving"]
+    flow.complete(after(3603))
+    assert states(flow) == ["complete", "complete"]
+
+
+def test_a_late_image_is_not_cut_off_by_the_hard_cap_of_the_first(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(60)))
+    flow.complete(after(3))
+    flow.receive(CHEST.headers(range(60, 64)), after(3600), ending=None)
+    flow.complete(after(3614.9))
+    assert states(flow) == ["receiving", "receiving"]
+    flow.complete(after(3615))
+    assert flow.study(STUDY)["evidence"] == "quiet"
+
+
+def test_each_sender_has_its_own_patience(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    slow = Sender("SLOW", "127.0.0.1/32", Standing.ALLOWED, gapless_quiet_s=20, quiet_s=60)
+    with catalog.writing() as session:
+        peers.configure_senders(session, [Sender("*", "127.0.0.0/8", Standing.ALLOWED), slow])
+    flow.receive(CHEST.headers(), calling="SLOW")
+    flow.receive(Series("2").headers(), calling="FAST")
+    flow.complete(after(3))
+    assert [row["state"] for row in flow.rows(tables.study)] == ["receiving", "complete"]
+    flow.complete(after(20))
+    assert [row["state"] for row in flow.rows(tables.study)] == ["complete", "complete"]
+
+
+def test_quiet_is_only_what_the_catalog_knows_to_be_quiet(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers())
+    clock = complete.Clock(now=lambda: after(100), registered_until=lambda now: min(now, after(2)))
+    assert not complete.step(catalog, flow.associations, clock)
+
+
+class Interrupting(OpenAssociations):
+    """Lets something happen between looking at a series and closing it."""
+
+    def __init__(self, happen: Callable[[], None]) -> None:
+        super().__init__()
+        self._happen: Callable[[], None] | None = happen
+
+    def done(self, association_id: str, calling_ae_title: str, address: str) -> bool:
+        happen, self._happen = self._happen, None
+        if happen:
+            happen()
+        return True
+
+
+def test_an_image_that_comes_while_its_series_is_being_closed_keeps_it_open(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(50)))
+    late = arrivals(CHEST.headers(range(50, 64)), reception(after(3), "a-9"))
+    associations = Interrupting(lambda: register.register(catalog, NO_SPOOL, late))
+    complete.step(catalog, associations, complete.Clock(now=lambda: after(3)))
+    assert states(flow) == ["receiving", "receiving"]
+    assert flow.jobs() == []
+
+
+def test_an_image_that_comes_while_its_study_is_being_closed_keeps_it_open(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(50)))
+    once = complete.Clock(now=lambda: after(3))
+    complete.step(catalog, flow.associations, once)  # the series, and not yet the study
+    assert states(flow) == ["complete", "receiving"]
+    late = arrivals(CHEST.headers(range(50, 64)), reception(after(3), "a-9"))
+    complete.step(catalog, Interrupting(lambda: register.register(catalog, NO_SPOOL, late)), once)
+    assert states(flow) == ["receiving", "receiving"]

@@ -1,0 +1,161 @@
+"""flow/deliver.py on both databases: in order, again until it is there, always the same rung."""
+
+import pytest
+
+from node.catalog.session import Catalog
+from node.domain.peers import Destination
+from node.errors import PeerFailed
+from node.flow import release
+from tests.deliveries import EVERYTHING, PACS, SEG, SR, Delivering, Pacs, names, with_results
+from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, Flow, results
+from tests.studies import AT, Series, after
+
+
+def test_the_segmentation_goes_first_and_everything_over_one_association(catalog: Catalog) -> None:
+    delivering = with_results(catalog, studies=2)
+    assert delivering.step()
+    assert delivering.pacs.got == names((1, SEG, 0), (1, SR, 0), (2, SEG, 0), (2, SR, 0))
+    assert delivering.pacs.associations == 1
+    assert delivering.states() == ["delivered"] * 4
+    assert [(row["attempts"], row["status"], row["delivered_at"]) for row in delivering.rows()] == [(1, 0, AT)] * 4
+    assert not delivering.step()
+    (first, *_) = delivering.flow.audit("result delivered")
+    assert (first.actor, first.address, first.job_id) == ("PACS", "pacs.local:104", 1)
+
+
+def test_the_report_waits_for_its_segmentation_and_another_study_does_not(catalog: Catalog) -> None:
+    delivering = with_results(catalog, studies=2)
+    delivering.pacs.answers = [0xA700]
+    assert delivering.step()
+    assert delivering.pacs.got == names((1, SEG, 0), (2, SEG, 0), (2, SR, 0))
+    assert delivering.states() == ["due", "due", "delivered", "delivered"]
+
+
+def test_the_report_goes_after_a_segmentation_that_is_refused_for_good(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.answers = [0xC000]
+    delivering.step()
+    assert delivering.states() == ["refused", "delivered"]
+    assert delivering.rows()[0]["error"] == "The destination refused it with status 0xC000."
+    (entry,) = delivering.flow.audit("result refused")
+    assert (entry.outcome, entry.actor) == (8, "PACS")
+
+
+def test_a_successor_waits_for_what_was_attempted_before_it(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.answers = [0x0000, 0xA700]
+    delivering.step()
+    delivering.flow.receive(Series("0").headers(range(64, 70)), after(1))
+    delivering.flow.complete(after(4))
+    delivering.flow.finish(2, after(4))
+    release.step(catalog, after(4))
+    delivering.clock.at = after(1.4)
+    delivering.step()
+    assert delivering.states() == ["delivered", "due", "due", "due"]
+    delivering.clock.goes_on(60)
+    delivering.step()
+    assert delivering.pacs.got == names((1, SEG, 0), (1, SR, 0), (1, SR, 0), (2, SEG, 0), (2, SR, 0))
+
+
+def test_one_destination_that_is_down_does_not_hold_up_another(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    first, second = flow.destination(PACS, Destination("OTHER", "h", 2))
+    flow.receive(Series().headers())
+    flow.complete(after(3))
+    flow.finish(1, after(3))
+    release.step(catalog, AT)
+    down, up = Delivering(flow, first, Pacs(away=True)), Delivering(flow, second)
+    down.step()
+    up.step()
+    assert up.states() == ["due", "due", "delivered", "delivered"]
+
+
+def test_a_destination_that_is_away_is_tried_again_with_growing_waits(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.away = True
+    waits = []
+    for failures in range(1, 6):
+        assert not delivering.step()
+        row = delivering.rows()[0]
+        assert (row["failures"], row["attempts"], row["sop_instance_uid"]) == (failures, 0, None)
+        assert row["error"] == "PACS cannot be reached."
+        waits.append((row["not_before"] - delivering.clock.at).total_seconds())  # type: ignore[operator]
+        delivering.clock.at = row["not_before"]  # type: ignore[assignment]
+    assert all(0.75 * 2**n <= wait <= 1.25 * 2**n for n, wait in enumerate(waits, 1))
+    delivering.pacs.away = False
+    assert delivering.step()
+    assert delivering.states() == ["delivered", "delivered"]
+    assert delivering.rows()[0]["error"] == ""
+
+
+def test_nothing_is_tried_before_its_wait_is_over(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.answers = [0xA700]
+    delivering.step()
+    delivering.clock.goes_on(1.4)
+    assert not delivering.step()
+    delivering.clock.goes_on(1.2)
+    assert delivering.step()
+    assert delivering.pacs.got == names((1, SEG, 0), (1, SEG, 0), (1, SR, 0))
+
+
+def test_an_association_that_breaks_in_the_middle_loses_nothing(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.answers = [0x0000, PeerFailed("The association ended before the C-STORE.")]
+    assert not delivering.step()
+    assert delivering.states() == ["delivered", "due"]
+    assert (delivering.rows()[1]["attempts"], delivering.rows()[1]["failures"]) == (1, 1)
+    delivering.clock.goes_on(60)
+    delivering.step()
+    assert delivering.states() == ["delivered", "delivered"]
+
+
+def test_an_answer_that_was_lost_is_made_good_by_the_duplicate_status(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.answers = [PeerFailed("no answer"), 0x0111]
+    delivering.step()
+    delivering.clock.goes_on(60)
+    delivering.step()
+    assert delivering.states() == ["delivered", "delivered"]
+    assert delivering.rows()[0]["status"] == 0x0111
+
+
+def test_a_file_that_is_missing_here_does_not_hold_up_other_studies(catalog: Catalog) -> None:
+    delivering = with_results(catalog, studies=2)
+    delivering.pacs.answers = [FileNotFoundError("results/1-SEG-0.dcm")]
+    delivering.step()
+    delivering.step()
+    assert delivering.states() == ["due", "due", "delivered", "delivered"]
+    assert delivering.rows()[0]["error"] == "The result's file cannot be read here (FileNotFoundError)."
+
+
+@pytest.mark.parametrize(
+    ("takes", "rung"), [(EVERYTHING, 0), (frozenset({PLAIN_SR_CLASS, SEG_CLASS}), 1), (frozenset({SR_CLASS}), 0)]
+)
+def test_the_first_rung_that_the_destination_takes_is_sent(catalog: Catalog, takes: frozenset[str], rung: int) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.takes = takes
+    delivering.step()
+    assert delivering.pacs.got[-1:] == names((1, SR, rung))
+    assert delivering.rows()[1]["sop_instance_uid"] == results(1, SR)[rung].sop_instance_uid
+
+
+def test_what_the_destination_does_not_take_at_all_is_refused_and_said(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.takes = frozenset({SR_CLASS})
+    delivering.step()
+    assert delivering.states() == ["refused", "delivered"]
+    assert delivering.rows()[0]["error"] == "The destination accepts none of the SOP classes of this result."
+    assert delivering.rows()[0]["attempts"] == 0
+
+
+def test_the_rung_is_fixed_before_the_first_attempt_and_never_changed(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.takes = frozenset({SEG_CLASS, PLAIN_SR_CLASS})
+    delivering.pacs.answers = [0x0000, PeerFailed("no answer")]
+    delivering.step()
+    assert delivering.rows()[1]["sop_instance_uid"] == results(1, SR)[1].sop_instance_uid
+    delivering.pacs.takes = EVERYTHING
+    delivering.clock.goes_on(60)
+    delivering.step()
+    assert delivering.pacs.got == names((1, SEG, 0), (1, SR, 1), (1, SR, 1))

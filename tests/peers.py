@@ -1,0 +1,20 @@
+"""Programs and services of others that tests talk to; a missing one skips, or fails under NODUS_REQUIRE_PEERS=1."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def require(program: str, package: str) -> str:
+    """Return the path of a program on PATH or beside the running Python; else skip, naming its package."""
+    beside = Path(sys.executable).parent / program
+    found = shutil.which(program) or (str(beside) if beside.exists() else None)
+    if found:
+        return found
+    message = f"{program} is missing: install {package}"
+    if os.environ.get("NODUS_REQUIRE_PEERS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)

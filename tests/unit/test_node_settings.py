@@ -1,0 +1,187 @@
+"""settings.py: command line before environment before file, and one sentence for each mistake."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from node import cli
+from node.domain.peers import Destination, Sender, Standing
+from node.errors import SettingsError
+from node.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No NODUS_ variable and no nodus.toml of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("NODUS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def settings_file(folder: Path, text: str) -> Path:
+    path = folder / "nodus.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_defaults_are_those_of_the_operators_contract() -> None:
+    settings = load()
+    assert (settings.host, settings.port, settings.ae_title, settings.web_port) == ("127.0.0.1", 11112, "NODUS", 8080)
+    assert settings.data == Path("nodus-data")
+    assert settings.destinations == ()
+    assert [each.sender() for each in settings.senders] == [
+        Sender("*", "127.0.0.0/8", Standing.ALLOWED),
+        Sender("*", "::1/128", Standing.ALLOWED),
+    ]
+    assert settings.database == f"sqlite:///{Path('nodus-data').absolute()}/nodus.db"
+    assert settings.runs_worker
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = settings_file(tmp_path, 'port = 1\nweb_port = 1\nae_title = "FILE"\n')
+    monkeypatch.setenv("NODUS_PORT", "2")
+    monkeypatch.setenv("NODUS_WEB_PORT", "2")
+    settings = load(file, port=3, host=None)
+    assert (settings.port, settings.web_port, settings.ae_title) == (3, 2, "FILE")
+
+
+def test_nodus_toml_of_the_working_directory_is_read(tmp_path: Path) -> None:
+    settings_file(tmp_path, 'ae_title = "HERE"\n')
+    assert load().ae_title == "HERE"
+
+
+def test_nodus_config_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setenv("NODUS_CONFIG", str(settings_file(tmp_path / "etc", 'ae_title = "THERE"\n')))
+    assert load().ae_title == "THERE"
+
+
+def test_senders_and_destinations_of_a_file_replace_the_defaults(tmp_path: Path) -> None:
+    file = settings_file(
+        tmp_path,
+        '[[senders]]\nae_title = "CT1"\nnetwork = "10.0.0.5"\nquiet_s = 30\n'
+        '[[destinations]]\nae_title = "PACS"\nhost = "pacs"\nport = 104\nresults = ["SR"]\nnot_analysed = false\n',
+    )
+    settings = load(file)
+    assert [each.sender() for each in settings.senders] == [Sender("CT1", "10.0.0.5/32", Standing.ALLOWED, 3.0, 30.0)]
+    assert [each.destination() for each in settings.destinations] == [Destination("PACS", "pacs", 104, ("SR",), False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("port = 70000", "Setting port: Input should be less than 65536."),
+        ('ae_title = "A TITLE TOO LONG FOR DICOM"', "Setting ae_title: String should have at most 16 characters."),
+        ('colour = "red"', "Setting colour: Extra inputs are not permitted."),
+        ('log_level = "LOUD"', "Setting log_level: String should match pattern '^(DEBUG|INFO|WARNING|ERROR)$'."),
+        ('[[senders]]\nnetwork = "nowhere"', "Setting senders.0.network: Value error, 'nowhere' does not appear"),
+        ('[[destinations]]\nae_title = "P"\nhost = "h"', "Setting destinations.0.port: Field required."),
+        ("lease_s = 0.5", "Setting lease_s: Input should be greater than 1."),
+        ("port = ", "The settings cannot be read: "),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence_that_names_the_setting(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(settings_file(tmp_path, text))
+    assert str(error.value).startswith(sentence)
+    assert str(error.value).endswith(".")
+    assert "\n" not in str(error.value)
+
+
+def test_a_mistake_in_the_environment_is_one_sentence_that_keeps_the_value_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NODUS_PORT", "secret-value")
+    with pytest.raises(SettingsError, match=r"^Setting port: Input should be a valid integer") as error:
+        load()
+    assert "secret" not in str(error.value)
+
+
+def test_a_broken_list_in_the_environment_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODUS_DESTINATIONS", "{oops")
+    with pytest.raises(SettingsError, match=r"^The settings cannot be read: .*destinations.*\.$"):
+        load()
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="There is no settings file"):
+        load(tmp_path / "missing.toml")
+    monkeypatch.setenv("NODUS_CONFIG", str(tmp_path / "missing.toml"))
+    with pytest.raises(SettingsError, match="There is no settings file"):
+        load()
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        load().port = 5
+
+
+@pytest.mark.parametrize(
+    ("broker", "worker", "runs"),
+    [
+        ("filesystem://", None, True),
+        ("redis://localhost", None, False),
+        ("redis://localhost", True, True),
+        ("filesystem://", False, False),
+    ],
+)
+def test_an_embedded_broker_brings_its_worker(broker: str, worker: bool | None, runs: bool) -> None:
+    assert load(broker_url=broker, worker=worker).runs_worker is runs
+
+
+def test_a_child_process_gets_the_very_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = settings_file(
+        tmp_path,
+        'ae_title = "FILE"\nminimum_free_gib = 0.25\n[[senders]]\nnetwork = "10.0.0.0/8"\n'
+        '[[destinations]]\nae_title = "PACS"\nhost = "h"\nport = 104\n',
+    )
+    settings = load(file, data=Path("d"), worker=True)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    file.unlink()
+    assert Settings().model_dump() == {**settings.model_dump(), "data": tmp_path / "d"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence", "code"),
+    [
+        (["up", "--port", "70000"], "nodus: Setting port: Input should be less than 65536.\n", 1),
+        (["up", "--config", "missing.toml"], "nodus: There is no settings file missing.toml.\n", 1),
+        (["status", "--data", "missing"], "nodus: There is no data directory missing; name it with --data or", 1),
+        (
+            ["up", "--pacs", "PACS@nowhere"],
+            "Error: Invalid value for '--pacs': 'PACS@nowhere' is not AET@HOST:PORT.",
+            2,
+        ),
+        (["senders", "allow", "CT1"], "nodus: 'CT1' is not AET@NETWORK, such as CT1@10.0.0.5 or *@10.0.0.0/24.\n", 1),
+        (["jobs", "--state", "lost"], "nodus: There is no job state 'lost'; there are queued, running, done, dead,", 1),
+        (["sing"], "Error: No such command 'sing'.", 2),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_no_stack_trace(arguments: list[str], sentence: str, code: int) -> None:
+    ended = subprocess.run([sys.executable, "-m", "node", *arguments], capture_output=True, text=True, timeout=60)
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == code
+
+
+def test_the_options_of_up_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[Settings] = []
+    monkeypatch.setattr(cli.run, "up", lambda settings, _: started.append(settings))
+    monkeypatch.setattr(cli.logs, "configure", lambda _: None)
+    options = ["--data", "d", "--host", "0.0.0.0", "--port", "0", "--aet", "CTNODE", "--web-port", "1"]
+    file = settings_file(tmp_path, 'ae_title = "FILE"\nlease_s = 30\n')
+    pacs = ["--pacs", "ONE@pacs:104", "--pacs", "TWO@[::1]:11112"]
+    cli.cli.main(["up", *options, *pacs, "--config", str(file)], standalone_mode=False)
+    (settings,) = started
+    assert (settings.data, settings.host, settings.port, settings.web_port) == (Path("d"), "0.0.0.0", 0, 1)
+    assert (settings.ae_title, settings.lease_s) == ("CTNODE", 30)
+    assert [(each.ae_title, each.host, each.port) for each in settings.destinations] == [
+        ("ONE", "pacs", 104), ("TWO", "::1", 11112)
+    ]  # fmt: skip

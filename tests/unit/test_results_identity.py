@@ -1,0 +1,132 @@
+"""Patient and study attributes reach the results as they are in the source, in any script."""
+
+from copy import deepcopy
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, Sequence, dcmread
+
+from tests.builders import Scan
+from tests.readings import Reading, not_analysed, reading, result_request
+from tests.realdata import folder
+from workers.results import encode_all
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+    return reading(tmp_path_factory.mktemp("one"), 1)
+
+
+def with_attributes(found: Reading, source: Dataset, keywords: tuple[str, ...]) -> tuple[Dataset, ...]:
+    """Copies of the headers with some attributes of another data set; absent there means absent here."""
+    headers = []
+    for original in found.series.headers:
+        header = deepcopy(original)
+        for keyword in keywords:
+            if keyword in source:
+                header[keyword] = source[keyword]
+            elif keyword in header:
+                del header[keyword]
+        headers.append(header)
+    return tuple(headers)
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 192", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 100", "Buc^Jérôme"),
+        ("ISO_IR 144", "Люкceмбypг"),
+        ("\\ISO 2022 IR 149", "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+    ],
+)
+def test_names_in_any_script_survive(charset: str, name: str, tmp_path: Path) -> None:
+    found = reading(tmp_path, 1, Scan(name=name, charset=charset))
+    for result in encode_all(result_request(found)):
+        written = dcmread(BytesIO(result.data))
+        source = dcmread(sorted(tmp_path.iterdir())[0])
+        assert str(written.PatientName) == name
+        assert written.get("SpecificCharacterSet") == source.get("SpecificCharacterSet")
+
+
+@pytest.mark.realdata
+@pytest.mark.filterwarnings("ignore")
+def test_every_character_set_of_the_corpus_survives(one: Reading) -> None:
+    paths = sorted(folder("corpus/pydicom-charset").glob("*.dcm"))
+    assert len(paths) > 15
+    keywords = ("SpecificCharacterSet", "PatientName", "PatientID", "StudyDescription", "ReferringPhysicianName")
+    for path in paths:
+        source = dcmread(path)
+        headers = with_attributes(one, source, keywords)
+        for result in encode_all(result_request(one, headers=headers)):
+            written = dcmread(BytesIO(result.data))
+            for keyword in keywords[1:]:
+                assert str(written.get(keyword, "")) == str(source.get(keyword, "")), (path.name, keyword)
+
+
+def test_what_does_not_fit_its_declared_character_set_is_written_as_unicode(one: Reading) -> None:
+    source = Dataset()
+    source.SpecificCharacterSet = "ISO_IR 6"
+    source.PatientName, source.StudyDescription = "山田^太郎", "Übersicht"
+    headers = with_attributes(one, source, ("SpecificCharacterSet", "PatientName", "StudyDescription"))
+    for result in encode_all(result_request(one, headers=headers)):
+        written = dcmread(BytesIO(result.data))
+        assert written.SpecificCharacterSet == "ISO_IR 192"
+        assert (str(written.PatientName), written.StudyDescription) == ("山田^太郎", "Übersicht")
+
+
+def test_missing_attributes_are_written_empty_and_extra_ones_copied(one: Reading) -> None:
+    source = Dataset()
+    source.IssuerOfPatientID = "HOSPITAL"
+    other = Dataset()
+    other.PatientID, other.IssuerOfPatientID = "OTHER-1", "ELSEWHERE"
+    source.OtherPatientIDsSequence = Sequence([other])
+    keywords = (
+        *("AccessionNumber", "StudyID", "PatientSex", "PatientBirthDate", "ReferringPhysicianName", "PatientAge"),
+        *("IssuerOfPatientID", "OtherPatientIDsSequence", "SpecificCharacterSet", "StudyTime"),
+    )
+    headers = with_attributes(one, source, keywords)
+    for result in encode_all(result_request(one, headers=headers)):
+        written = dcmread(BytesIO(result.data))
+        for keyword in ("AccessionNumber", "StudyID", "PatientSex", "PatientBirthDate", "StudyTime"):
+            assert keyword in written
+            assert not written[keyword].value
+        assert "PatientAge" not in written
+        assert written.IssuerOfPatientID == "HOSPITAL"
+        assert written.OtherPatientIDsSequence[0].PatientID == "OTHER-1"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_values_that_break_a_rule_are_copied_as_they_are(one: Reading) -> None:
+    source = Dataset()
+    source.add_new("PatientSex", "CS", "female")
+    source.add_new("PatientBirthDate", "DA", "1960")
+    source.add_new("StudyTime", "TM", "10:11:12")
+    source.add_new("AccessionNumber", "SH", "MUCH-LONGER-THAN-SIXTEEN")
+    headers = with_attributes(one, source, ("PatientSex", "PatientBirthDate", "StudyTime", "AccessionNumber"))
+    for result in encode_all(result_request(one, headers=headers)):
+        written = dcmread(BytesIO(result.data))
+        assert (written.PatientSex, str(written.PatientBirthDate)) == ("female", "1960")
+        assert (str(written.StudyTime), written.AccessionNumber) == ("10:11:12", "MUCH-LONGER-THAN-SIXTEEN")
+
+
+def test_the_order_behind_the_scan_is_named_in_the_report(one: Reading) -> None:
+    order, source = Dataset(), Dataset()
+    order.RequestedProcedureID, order.AccessionNumber = "RP-1", "ACC-1"
+    source.RequestAttributesSequence = Sequence([order])
+    headers = with_attributes(one, source, ("RequestAttributesSequence",))
+    report = dcmread(BytesIO(encode_all(result_request(one, headers=headers))[1].data))
+    (request,) = report.ReferencedRequestSequence
+    assert (request.RequestedProcedureID, request.AccessionNumber) == ("RP-1", "ACC-1")
+    assert request.StudyInstanceUID == report.StudyInstanceUID
+
+
+def test_a_source_that_cannot_be_analysed_needs_no_geometry(one: Reading) -> None:
+    bare = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"):
+        bare[keyword] = one.series.headers[0][keyword]
+    request = not_analysed(one)
+    results = encode_all(type(request)(**{**vars(request), "headers": (bare,)}))
+    assert dcmread(BytesIO(results[0].data)).PatientID == "TEST-0001"

@@ -1,0 +1,1 @@
+"""Analysis. Opens no association, sends nothing."""

@@ -1,0 +1,106 @@
+"""The Celery app: queues, time limits, late acknowledgement."""
+
+import os
+import signal
+import socket
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery, signals
+
+from node import logs, queue
+from node.catalog import jobs
+from node.settings import Settings, load
+from workers.tasks import Workplace, perform
+
+BEAT_EVERY_S = 5.0
+PREPARE_WITHIN_S = 120.0
+"""Importing torch and reading the weights, on a machine that is busy."""
+
+
+def make_app(settings: Settings) -> Celery:
+    """A Celery app that runs jobs; everything it needs to know comes from the settings."""
+    celery = Celery("nodus", set_as_current=False)
+    celery.conf.update(queue.settings_of(settings.broker_url, settings.data.absolute()))
+    celery.conf.update(
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        worker_concurrency=settings.worker_slots,
+        task_time_limit=settings.job_time_limit_s,
+        worker_send_task_events=False,
+        worker_log_color=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_proc_alive_timeout=PREPARE_WITHIN_S,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    if settings.broker_url.startswith("redis"):
+        celery.conf.broker_transport_options = {"visibility_timeout": 2 * settings.job_time_limit_s}
+    workplace = Workplace(settings)
+
+    @celery.task(name=queue.TASK)
+    def run_job(job_id: int) -> None:
+        """Do one job; nothing happens when somebody else has it."""
+        perform(workplace, job_id)
+
+    return celery
+
+
+def beat(settings: Settings, name: str, stop: threading.Event) -> None:
+    """Say every few seconds that this worker is there, so that jobs are published for it."""
+    catalog = Workplace(settings).catalog
+    while True:
+        with catalog.writing() as session:
+            jobs.worker_seen(session, name, settings.worker_slots, datetime.now(UTC))
+        if stop.wait(BEAT_EVERY_S):
+            with catalog.writing() as session:
+                jobs.worker_gone(session, name)
+            return
+
+
+def end_with_parent() -> None:
+    """Wait for the end of standard input, which a node holds open, then end like after SIGTERM."""
+    while os.read(0, 1024):  # not sys.stdin: a pool's child closes it, and would wait for our lock on it
+        continue
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _register_signals(settings: Settings) -> None:
+    stop = threading.Event()
+    name = f"{socket.gethostname()}-{os.getpid()}"
+
+    @signals.worker_ready.connect(weak=False)
+    def ready(**_: Any) -> None:
+        threading.Thread(target=beat, args=(settings, name, stop), daemon=True).start()
+
+    @signals.worker_process_init.connect(weak=False)
+    def prepare_child(**_: Any) -> None:
+        from workers import pipeline  # here: torch's threads do not survive a fork
+
+        pipeline.prepare()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stopping(**_: Any) -> None:
+        stop.set()
+
+    @signals.setup_logging.connect(weak=False)
+    def logging_is_ours(**_: Any) -> None:
+        logs.configure(settings.log_level)
+
+
+settings = load()
+app = make_app(settings)  # created at import because `celery -A workers.app` looks for it here
+_register_signals(settings)
+
+
+def main() -> None:
+    """Run a worker as the child of a node."""
+    logs.configure(settings.log_level)
+    if os.environ.get("NODUS_EMBEDDED") == "1":
+        threading.Thread(target=end_with_parent, daemon=True).start()
+    app.worker_main(["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""A reading, or the lack of one, as what results are encoded from: who signs it, under which identity."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+
+from pydicom import Dataset
+
+from node.domain.outcome import Conclusion, Outcome
+from node.domain.uids import ResultIdentity
+from workers import pipeline
+from workers.results import Equipment, Predecessor, ResultRequest
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who signs, when, and what it replaces."""
+
+    ae_title: str
+    installation_id: str
+    created: datetime
+    predecessor_uid: str = ""
+    """SOP Instance UID of the report that this one replaces, in its first encoding."""
+    predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
+    """By SOP class."""
+
+    def report(self, reading: pipeline.Reading, digests: Mapping[str, str]) -> ResultRequest:
+        """A reading, to be encoded. `digests`: SOP Instance UID to SHA-256 of the data set."""
+        models = pipeline.models()
+        uids = [str(header.SOPInstanceUID) for header in reading.headers]
+        sources = tuple((uid, digests[uid]) for uid in uids)
+        return ResultRequest(
+            conclusion=reading.conclusion,
+            headers=reading.headers,
+            identity=self._identity(sources, models.weights_sha256, models.settings_digest),
+            equipment=self._equipment(models),
+            model=models.model,
+            created=self.created,
+            volume=reading.volume,
+            findings=reading.findings,
+            masks=reading.masks,
+            predecessors=self.predecessors,
+        )
+
+    def notice(self, reasons: Sequence[str], header: Dataset, digest: str) -> ResultRequest:
+        """Only that a study was not analysed, and why; `header` is of one of its images."""
+        models = pipeline.models()
+        said = hashlib.sha256("\n".join(reasons).encode()).hexdigest()
+        return ResultRequest(
+            conclusion=Conclusion(Outcome.NOT_ANALYSED, tuple(reasons)),
+            headers=(header,),
+            identity=self._identity(((str(header.SOPInstanceUID), digest),), models.weights_sha256, said),
+            equipment=self._equipment(models),
+            model=models.model,
+            created=self.created,
+            predecessors=self.predecessors,
+        )
+
+    def _identity(self, sources: tuple[tuple[str, str], ...], weights: str, settings_digest: str) -> ResultIdentity:
+        return ResultIdentity(sources, pipeline.VERSION, weights, settings_digest, self.predecessor_uid)
+
+    def _equipment(self, models: pipeline.Models) -> Equipment:
+        return Equipment(self.ae_title, self.installation_id, (f"Nodus {version('nodus')}", models.model.version))

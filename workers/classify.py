@@ -1,0 +1,136 @@
+"""Volume and candidates to findings: nodule or not, and of what composition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from node.domain.finding import NoduleType, Point
+from workers.networks.blocks import scaled_hu
+from workers.networks.classifier import Classifier
+from workers.networks.operating import OperatingPoint
+from workers.networks.patches import cube, upright, validity
+from workers.networks.precision import fast_bf16
+from workers.networks.weights import ready
+from workers.volume import Mask, Volume
+
+BATCH = 16
+"""Patches in one pass."""
+CALCIFIED_HU, CALCIFIED_SHARE = 180, 0.35
+"""A nodule is calcified where this share of its inner voxels is above; contrast rarely brings a nodule that far."""
+SOLID_HU = -350
+"""Inner voxels above are solid tissue rather than ground glass."""
+GLASS_SHARE, SOLID_SHARE = 0.15, 0.65
+"""Solid share below which the mask alone says ground glass, and above which it says solid."""
+
+
+class Candidate(Protocol):
+    """What classification needs to know about a candidate."""
+
+    @property
+    def center_lps_mm(self) -> Point: ...
+
+    @property
+    def diameter_mm(self) -> float: ...
+
+    @property
+    def score(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate after a second look."""
+
+    center_lps_mm: Point
+    diameter_mm: float
+    score: float
+    """0..1, detector and classifier together; not a probability of disease."""
+    type_shares: tuple[float, float, float]
+    """What the network says: solid, part-solid, ground glass; sums to 1."""
+
+
+def classify(
+    volume: Volume, candidates: Sequence[Candidate], point: OperatingPoint | None = None
+) -> tuple[Judged, ...]:
+    """Look at each candidate again; return those above the finding score, best first, not more than the most.
+
+    Raises WeightsError where the weights are not the recorded ones.
+    """
+    point = point or OperatingPoint()
+    judged = sorted(judge(volume, candidates), key=lambda one: -one.score)
+    return tuple(one for one in judged if one.score >= point.finding_score)[: point.most_findings]
+
+
+def judge(volume: Volume, candidates: Sequence[Candidate]) -> tuple[Judged, ...]:
+    """Score every candidate, in the given order; nothing is dropped."""
+    network = ready("classifier")
+    assert isinstance(network, Classifier)
+    ct = upright(volume.hu, volume.affine)
+    centers = ct.index(np.array([one.center_lps_mm for one in candidates]).reshape(-1, 3))
+    judged: list[Judged] = []
+    for first in range(0, len(candidates), BATCH):
+        some = candidates[first : first + BATCH]
+        spacings = [network.config.spacing_mm(one.diameter_mm) for one in some]
+        cut = [
+            cube(ct, center, spacing, network.config.patch)
+            for center, spacing in zip(centers[first : first + BATCH], spacings, strict=True)
+        ]
+        seen = torch.stack([validity(ct.hu.shape, lines) for _, lines in cut])
+        logits = look(network, torch.stack([hu for hu, _ in cut]), seen, [one.diameter_mm for one in some])
+        judged.extend(_judged(one, row) for one, row in zip(some, logits, strict=True))
+    return tuple(judged)
+
+
+def look(network: Classifier, hu: Tensor, seen: Tensor, diameters_mm: Sequence[float]) -> Tensor:
+    """Patches (n, z, y, x) in HU and what of them was scanned, 0 or 1, to logits (n, 1 + types)."""
+    device = next(network.parameters()).device
+    patch, log_diameter = (part.to(device) for part in network_input(hu, seen, diameters_mm))
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast_bf16(device.type)):
+        return network(patch.contiguous(memory_format=torch.channels_last_3d), log_diameter).float().cpu()
+
+
+def network_input(hu: Tensor, seen: Tensor, diameters_mm: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """The classifier's two inputs: (n, 2, z, y, x) and (n,)."""
+    patch = torch.stack([scaled_hu(hu), seen], dim=1)
+    return patch, torch.log(torch.tensor(diameters_mm, dtype=torch.float32) / 8)
+
+
+def combined_score(detector_score: float, classifier_logit: float) -> float:
+    """Both opinions as one score: the mean of their logits."""
+    detector_logit = np.log(detector_score / (1 - detector_score))
+    return float(1 / (1 + np.exp(-0.5 * (detector_logit + classifier_logit))))
+
+
+def _judged(candidate: Candidate, logits: Tensor) -> Judged:
+    solid, part_solid, glass = torch.softmax(logits[1:], dim=0).tolist()
+    score = combined_score(min(max(candidate.score, 1e-4), 1 - 1e-4), float(logits[0]))
+    return Judged(candidate.center_lps_mm, candidate.diameter_mm, score, (solid, part_solid, glass))
+
+
+def composition(volume: Volume, mask: Mask, judged: Judged) -> NoduleType:
+    """Type of a nodule: calcified by HU alone, else the network's opinion times the mask's."""
+    inner = inner_hu(volume, mask)
+    if float((inner > CALCIFIED_HU).mean()) >= CALCIFIED_SHARE:
+        return NoduleType.CALCIFIED
+    shares = np.array(judged.type_shares) * np.array(_by_density(float((inner > SOLID_HU).mean())))
+    return (NoduleType.SOLID, NoduleType.PART_SOLID, NoduleType.GROUND_GLASS)[int(shares.argmax())]
+
+
+def inner_hu(volume: Volume, mask: Mask) -> NDArray[np.int16]:
+    """HU of the mask's voxels away from its rim; of all where nothing is left."""
+    core = ndimage.binary_erosion(mask.voxels)
+    used = core if core.any() else mask.voxels
+    box = tuple(slice(o, o + n) for o, n in zip(mask.offset_zyx, mask.voxels.shape, strict=True))
+    return np.asarray(volume.hu[box][used])
+
+
+def _by_density(solid_share: float) -> tuple[float, float, float]:
+    """How well a share of solid voxels fits solid, part-solid and ground glass."""
+    solid = 1 / (1 + np.exp(-(solid_share - SOLID_SHARE) / 0.12))
+    glass = 1 / (1 + np.exp((solid_share - GLASS_SHARE) / 0.06))
+    return float(solid), float(max(1 - solid - glass, 0.05)), float(glass)

@@ -1,0 +1,177 @@
+"""Volume and lungs to candidates: one pass of NodeNet over the lungs, peaks, no two on one nodule."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from node.domain.finding import Point
+from node.errors import OutOfMemory
+from workers.networks.blocks import scaled_hu
+from workers.networks.nodenet import COARSE_STRIDE, FINE_STRIDE, MULTIPLE, REFERENCE_DIAMETER_MM, NodeNet
+from workers.networks.operating import OperatingPoint
+from workers.networks.patches import Line, Lines, Upright, sample, upright
+from workers.networks.precision import fast_bf16
+from workers.networks.weights import ready
+from workers.volume import Volume
+
+MARGIN_MM = 12.0
+"""Around the lungs: context for what lies at the pleura."""
+HALO = 32
+"""Voxels that neighbouring tiles share on each side; a multiple of the network's 16."""
+MOST_PEAKS = 500
+"""Of one map, best first: bounds the time where a scan is nothing but noise."""
+TILE_DEPTHS = (1024, 160, 96)
+"""Slices of the resampled lungs in one pass; the next smaller is tried when memory runs out."""
+
+
+class LungField(Protocol):
+    """What detection needs to know about the lungs."""
+
+    def contains(self, points_lps_mm: NDArray[np.float64]) -> NDArray[np.bool_]: ...
+
+    def bounds_lps_mm(self) -> tuple[Point, Point]: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place that may be a nodule."""
+
+    center_lps_mm: Point
+    diameter_mm: float
+    score: float
+    """0..1, of the detector alone."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A candidate on the resampled grid."""
+
+    center_zyx: tuple[float, float, float]
+    diameter_mm: float
+    score: float
+
+
+def detect(volume: Volume, lungs: LungField, point: OperatingPoint | None = None) -> tuple[Candidate, ...]:
+    """Find everything that may be a nodule inside the lungs, best first.
+
+    Raises OutOfMemory where even the smallest tile does not fit, WeightsError where the weights are not the recorded.
+    """
+    point = point or OperatingPoint()
+    network = ready("detector")
+    assert isinstance(network, NodeNet)
+    ct = upright(volume.hu, volume.affine)
+    lines = _lung_box(ct, lungs, network.config.spacing_mm)
+    hu = sample(ct.hu, lines)
+    peaks = find_peaks(network, hu, point.candidate_score)
+    inside = [found for found in _candidates(peaks, lines, ct) if _in_lungs(found, lungs)]
+    return tuple(inside[: point.most_candidates])
+
+
+def _lung_box(ct: Upright, lungs: LungField, spacing_mm: float) -> Lines:
+    """Sampling positions over the lungs and a margin; the network's multiple along each axis."""
+    low, high = (np.array(corner) for corner in lungs.bounds_lps_mm())
+    corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    index = ct.index(corners)
+    spacing = ct.spacing_zyx_mm
+    first = np.maximum(index.min(axis=0) - MARGIN_MM / spacing, 0)
+    last = np.minimum(index.max(axis=0) + MARGIN_MM / spacing, np.array(ct.hu.shape) - 1)
+    steps = spacing_mm / spacing
+    counts = np.ceil(((last - first) / steps + 1) / MULTIPLE).astype(int) * MULTIPLE
+    z, y, x = (Line(float(f), float(s), int(n)) for f, s, n in zip(first, steps, counts, strict=True))
+    return z, y, x
+
+
+def find_peaks(network: NodeNet, hu: Tensor, least_score: float) -> list[Peak]:
+    """Run NodeNet over a resampled image (z, y, x) in HU and return its peaks, best first, one for each nodule."""
+    spacing = network.config.spacing_mm
+    found: list[Peak] = []
+    for maps, stride in zip(_maps(network, hu), (FINE_STRIDE, COARSE_STRIDE), strict=True):
+        found.extend(_peaks(maps, stride, spacing, least_score))
+    return _distinct(sorted(found, key=lambda peak: -peak.score), spacing)
+
+
+def _maps(network: NodeNet, hu: Tensor) -> tuple[Tensor, Tensor]:
+    """Both maps of the whole image; in tiles along z where memory does not allow one pass."""
+    for depth in TILE_DEPTHS:
+        try:
+            return _tiled(network, hu, depth)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_memory(error):
+                raise
+    raise OutOfMemory("There is not enough memory to read the lungs even in small parts.")
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def _tiled(network: NodeNet, hu: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+    """Maps (5, z/stride, y/stride, x/stride) of the image, `depth` slices at a time with a halo on both sides."""
+    fine: list[Tensor] = []
+    coarse: list[Tensor] = []
+    for start in range(0, hu.shape[0], depth):
+        low, high = max(start - HALO, 0), min(start + depth + HALO, hu.shape[0])
+        maps = _forward(network, hu[low:high])
+        stop = min(start + depth, hu.shape[0])
+        for kept, part, stride in zip((fine, coarse), maps, (FINE_STRIDE, COARSE_STRIDE), strict=True):
+            kept.append(part[:, (start - low) // stride : (stop - low) // stride])
+    return torch.cat(fine, dim=1), torch.cat(coarse, dim=1)
+
+
+def _forward(network: NodeNet, hu: Tensor) -> tuple[Tensor, Tensor]:
+    device = next(network.parameters()).device
+    volume = scaled_hu(hu)[None, None].to(device).contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast_bf16(device.type)):
+        fine, coarse = network(volume)
+    return fine[0].float().cpu(), coarse[0].float().cpu()
+
+
+def _peaks(maps: Tensor, stride: int, spacing_mm: float, least_score: float) -> list[Peak]:
+    """Local maxima of the heat, each with its offset and diameter."""
+    heat = torch.sigmoid(maps[0])
+    highest = functional.max_pool3d(heat[None, None], 3, stride=1, padding=1)[0, 0]
+    index = torch.nonzero((heat == highest) & (heat >= least_score))
+    if not len(index):
+        return []
+    scored = heat[index[:, 0], index[:, 1], index[:, 2]]
+    index = index[torch.argsort(scored, descending=True, stable=True)[:MOST_PEAKS]]
+    values = maps[:, index[:, 0], index[:, 1], index[:, 2]].T
+    centers = (index + values[:, 1:4].clamp(-2, 2)) * stride + (stride - 1) / 2
+    diameters = REFERENCE_DIAMETER_MM * torch.exp(values[:, 4].clamp(-1.2, 2.7))
+    scores = torch.sigmoid(values[:, 0])
+    return [
+        Peak((z, y, x), d, s)
+        for (z, y, x), d, s in zip(centers.tolist(), diameters.tolist(), scores.tolist(), strict=True)
+    ]
+
+
+def _distinct(peaks: list[Peak], spacing_mm: float) -> list[Peak]:
+    """Keep a peak only where no better one is within 4 mm or half of either diameter."""
+    centers = np.array([peak.center_zyx for peak in peaks]).reshape(-1, 3) * spacing_mm
+    diameters = np.array([peak.diameter_mm for peak in peaks])
+    kept: list[int] = []
+    for index in range(len(peaks)):
+        apart = np.linalg.norm(centers[kept] - centers[index], axis=1)
+        if (apart > np.maximum(4.0, 0.5 * np.maximum(diameters[kept], diameters[index]))).all():
+            kept.append(index)
+    return [peaks[index] for index in kept]
+
+
+def _candidates(peaks: list[Peak], lines: Lines, ct: Upright) -> list[Candidate]:
+    if not peaks:
+        return []
+    at = np.array([peak.center_zyx for peak in peaks])
+    index = np.array([line.start for line in lines]) + at * np.array([line.step for line in lines])
+    found = []
+    for (x, y, z), peak in zip(ct.lps_mm(index).tolist(), peaks, strict=True):
+        found.append(Candidate((x, y, z), peak.diameter_mm, peak.score))
+    return found
+
+
+def _in_lungs(candidate: Candidate, lungs: LungField) -> bool:
+    return bool(lungs.contains(np.array([candidate.center_lps_mm]))[0])

@@ -1,0 +1,1 @@
+"""matching, FROC, overlap, ROC, calibration; numpy only."""

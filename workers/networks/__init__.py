@@ -1,0 +1,1 @@
+"""torch only: one file a network, plus weights.py (name, version, SHA-256)."""

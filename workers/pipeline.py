@@ -1,0 +1,147 @@
+"""The chain on one page, readable from top to bottom."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom import Dataset
+
+from node.domain.finding import Finding
+from node.domain.outcome import Conclusion, Outcome
+from workers.classify import Judged, classify, composition
+from workers.detect import detect
+from workers.lungs import Lungs, segment_lungs
+from workers.measure import Measured, measure
+from workers.networks.operating import OperatingPoint
+from workers.networks.weights import ready, registry
+from workers.quality import check_quality
+from workers.results import Model
+from workers.segment import segment
+from workers.volume import Mask, Volume, load_series
+
+VERSION = "1"
+"""Of this chain; part of every result's identity. Raise it when the same images may read differently."""
+
+THICK_SLICES_MM, SMALLEST_ON_THICK_MM = 3.05, 6.0
+"""On slices further apart, nodules below this size are not assessed."""
+
+Progress = Callable[[str, int], None]
+"""Stage and percent."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from one series."""
+
+    conclusion: Conclusion
+    headers: tuple[Dataset, ...]
+    """Of every image, without pixels, in volume order."""
+    volume: Volume
+    findings: tuple[Finding, ...]
+    masks: tuple[Mask, ...]
+    """One per finding, same order."""
+    timings_s: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks that are installed, as results name them."""
+
+    model: Model
+    weights_sha256: str
+    settings_digest: str
+
+
+def models(point: OperatingPoint | None = None) -> Models:
+    """Name and version of the network set, one SHA-256 over all its weights, and one over its thresholds."""
+    records = sorted(registry().items())
+    versions = ", ".join(f"{name} {record.version}" for name, record in records)
+    weights = hashlib.sha256("\n".join(record.sha256 for _, record in records).encode()).hexdigest()
+    settings = hashlib.sha256(repr(point or OperatingPoint()).encode()).hexdigest()
+    return Models(Model("Nodus lung nodule", versions), weights, settings)
+
+
+def prepare() -> None:
+    """Load the networks now, so that the first study does not wait for them. Raises WeightsError."""
+    for name in registry():
+        ready(name)
+
+
+def read(
+    paths: Sequence[Path],
+    limitations: Sequence[str] = (),
+    progress: Progress = lambda stage, percent: None,
+    point: OperatingPoint | None = None,
+) -> Reading:
+    """Read one CT series. `limitations` are those known from its headers; what the pixels add comes behind them.
+
+    Raises BadInput where the images cannot be read (NotAChest where they show no lungs), OutOfMemory, WeightsError.
+    """
+    watch = Stopwatch(progress)
+    with watch.stage("read images", 5):
+        series = load_series(paths)
+        volume = series.volume
+    with watch.stage("find lungs", 20):
+        lungs = segment_lungs(volume)
+        limits = (*limitations, *check_quality(volume, lungs))
+    with watch.stage("detect", 30):
+        candidates = detect(volume, lungs, point)
+    with watch.stage("classify", 55):
+        judged = classify(volume, candidates, point)
+    with watch.stage("segment", 70):
+        masks = segment(volume, judged)
+    with watch.stage("measure", 80):
+        measured = [measure(volume, mask) for mask in masks]
+        found = _findings(volume, lungs, list(zip(judged, masks, measured, strict=True)))
+    findings, kept = tuple(finding for finding, _ in found), tuple(mask for _, mask in found)
+    return Reading(conclude(findings, limits), series.headers, volume, findings, kept, watch.seconds)
+
+
+def conclude(findings: Sequence[Finding], limitations: Sequence[str]) -> Conclusion:
+    """Partial as soon as anything limits the reading; otherwise findings or none."""
+    if limitations:
+        return Conclusion(Outcome.PARTIAL, tuple(limitations))
+    return Conclusion(Outcome.FINDINGS if findings else Outcome.NO_FINDINGS)
+
+
+def _findings(
+    volume: Volume, lungs: Lungs, nodules: Sequence[tuple[Judged, Mask, Measured]]
+) -> list[tuple[Finding, Mask]]:
+    """Findings by decreasing score, numbered; without what is too small for the slices."""
+    smallest = SMALLEST_ON_THICK_MM if volume.spacing_zyx_mm[0] > THICK_SLICES_MM else 0.0
+    assessed = [each for each in nodules if each[2].measurements.mean_diameter_mm >= smallest]
+    ordered = sorted(assessed, key=lambda each: (-each[0].score, -each[2].voxel_volume_mm3))
+    return [
+        (
+            Finding(
+                ordinal=ordinal,
+                center_lps_mm=size.center_lps_mm,
+                confidence=one.score,
+                type=composition(volume, mask, one),
+                side=lungs.side_of(size.center_lps_mm),
+                measurements=size.measurements,
+                key_image=size.key_image,
+            ),
+            mask,
+        )
+        for ordinal, (one, mask, size) in enumerate(ordered, start=1)
+    ]
+
+
+@dataclass
+class Stopwatch:
+    """Tells the stage that begins, and keeps how long each took."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, percent: int) -> Iterator[None]:
+        """One stage."""
+        self.progress(name, percent)
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - begun, 3)

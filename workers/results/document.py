@@ -1,0 +1,181 @@
+"""What all results share: patient and study as in the source, equipment, dates, identity, and the bytes."""
+
+import copy
+import warnings
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta, timezone
+from io import BytesIO
+
+from pydicom import DataElement, Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.sr.coding import Code
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from node.domain.delivery import ResultKind
+from node.domain.uids import derived_uid
+from node.spool import IMPLEMENTATION_CLASS_UID
+from workers.results.codes import ACQUISITION_EQUIPMENT, PROCESSING_EQUIPMENT
+from workers.results.request import EncodedResult, ResultRequest
+
+SERIES_NUMBERS = {ResultKind.SEG: 9001, ResultKind.SR: 9002, ResultKind.SC: 9005}
+TITLES = {ResultKind.SEG: "SEG", ResultKind.SR: "SR", ResultKind.SC: "Summary"}
+REQUIRED_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
+)
+"""Type 2 of Patient and General Study: written empty where the source has none."""
+COPIED = (
+    *REQUIRED_EMPTY,
+    *("SpecificCharacterSet", "TimezoneOffsetFromUTC", "StudyInstanceUID", "StudyDescription", "ProcedureCodeSequence"),
+    *("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "OtherPatientIDs"),
+    *("OtherPatientIDsSequence", "OtherPatientNames", "PatientBirthTime", "EthnicGroup", "PatientComments"),
+    *("QualityControlSubject", "ReferencedPatientSequence", "PatientSpeciesDescription", "ResponsiblePerson"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
+    *("IssuerOfAccessionNumberSequence", "ReferringPhysicianIdentificationSequence", "PhysiciansOfRecord"),
+    *("ConsultingPhysicianName", "NameOfPhysiciansReadingStudy", "ReferencedStudySequence"),
+    *("AdmittingDiagnosesDescription", "PatientAge", "PatientSize", "PatientWeight", "MedicalAlerts", "Allergies"),
+    *("SmokingStatus", "PregnancyStatus", "Occupation", "AdditionalPatientHistory", "AdmissionID"),
+    *("PatientSexNeutered", "LongitudinalTemporalInformationModified"),
+    *("ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "ClinicalTrialSiteID"),
+    *("ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID"),
+    *("ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription"),
+)
+"""Patient, Patient Study, General Study and Clinical Trial attributes, copied verbatim."""
+
+
+def plain_source(request: ResultRequest) -> Dataset:
+    """A header that highdicom accepts as source whatever the real one lacks; `encode` puts the real values in."""
+    first, source = request.headers[0], Dataset()
+    for keyword in REQUIRED_EMPTY:
+        setattr(source, keyword, "")
+    source.Modality = "CT"
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(source, keyword, first[keyword].value)
+    return source
+
+
+def encode(dataset: Dataset, kind: ResultKind, request: ResultRequest) -> EncodedResult:
+    """Complete a result and write it as a Part-10 file; the same request gives the same bytes."""
+    sop_class_uid = str(dataset.SOPClassUID)
+    dataset.SOPInstanceUID = request.instance_uid(sop_class_uid)
+    dataset.SeriesInstanceUID = request.series_uid(sop_class_uid)
+    dataset.SeriesNumber, dataset.InstanceNumber = SERIES_NUMBERS[kind], 1
+    state = "NOT ANALYSED" if request.volume is None else TITLES[kind]
+    dataset.SeriesDescription = f"AI Lung Nodule {state} [v{request.model.version}]"[:64]
+    _copy_patient_and_study(request.headers[0], dataset)
+    _add_equipment(dataset, request)
+    _add_dates(dataset, request)
+    return EncodedResult(
+        kind=kind,
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=dataset.SOPInstanceUID,
+        series_instance_uid=dataset.SeriesInstanceUID,
+        data=_part_10(dataset),
+    )
+
+
+def coded(code: Code) -> Dataset:
+    """One item of a code sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
+
+
+def created_at(request: ResultRequest) -> datetime:
+    """The time of creation in the time zone of the study, where it names one."""
+    offset = str(request.headers[0].get("TimezoneOffsetFromUTC", "") or "")
+    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
+        return request.created
+    minutes = int(offset[1:3]) * 60 + int(offset[3:])
+    return request.created.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+
+
+def _copy_patient_and_study(source: Dataset, target: Dataset) -> None:
+    with _without_warnings():
+        for keyword in COPIED:
+            if keyword in source:
+                element = source[keyword]
+                _settle(element)
+                target[element.tag] = copy.deepcopy(element)
+            elif keyword in REQUIRED_EMPTY:
+                setattr(target, keyword, "")
+            elif keyword in target:
+                delattr(target, keyword)
+
+
+def _settle(element: DataElement) -> None:
+    """Decode nested items now, with the source's character set and byte order."""
+    if element.VR == "SQ":
+        for item in element.value:
+            for nested in item:
+                _settle(nested)
+
+
+def _add_equipment(dataset: Dataset, request: ResultRequest) -> None:
+    equipment, model = request.equipment, request.model
+    versions = [*equipment.software_versions, f"{model.name} {model.version}"]
+    dataset.Manufacturer, dataset.ManufacturerModelName = equipment.manufacturer, equipment.model_name
+    dataset.DeviceSerialNumber, dataset.StationName = equipment.installation_id, equipment.ae_title
+    dataset.SoftwareVersions = [version[:64] for version in versions]
+    node, scanner, source = Dataset(), Dataset(), request.headers[0]
+    node.PurposeOfReferenceCodeSequence = [coded(PROCESSING_EQUIPMENT)]
+    for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName", "SoftwareVersions"):
+        node[keyword] = copy.deepcopy(dataset[keyword])
+        if source.get(keyword):
+            scanner[keyword] = copy.deepcopy(source[keyword])
+    node.ContributionDateTime = created_at(request).strftime("%Y%m%d%H%M%S.%f%z")
+    scanner.PurposeOfReferenceCodeSequence = [coded(ACQUISITION_EQUIPMENT)]
+    dataset.ContributingEquipmentSequence = [scanner, node] if "Manufacturer" in scanner else [node]
+
+
+def _add_dates(dataset: Dataset, request: ResultRequest) -> None:
+    created = created_at(request)
+    for name in ("InstanceCreation", "Content", "Series"):
+        setattr(dataset, f"{name}Date", created.strftime("%Y%m%d"))
+        setattr(dataset, f"{name}Time", created.strftime("%H%M%S.%f"))
+
+
+def _part_10(dataset: Dataset) -> bytes:
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    dataset.file_meta.ImplementationVersionName = "NODUS"
+    dataset.preamble = b"\x00" * 128
+    plain = _plain(dataset)
+    try:
+        return _written(plain)
+    except (LookupError, UnicodeError, UserWarning):
+        plain.SpecificCharacterSet = "ISO_IR 192"
+        return _written(plain)
+
+
+def _plain(dataset: Dataset) -> Dataset:
+    """The same elements in a pydicom Dataset: subclasses carry state that must not reach the file."""
+    plain = Dataset(dataset)
+    plain.file_meta, plain.preamble = dataset.file_meta, dataset.preamble
+    return plain
+
+
+def _written(dataset: Dataset) -> bytes:
+    with BytesIO() as buffer, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message="Failed to encode")
+        dcmwrite(buffer, dataset, enforce_file_format=True)
+        return buffer.getvalue()
+
+
+def _without_warnings() -> "warnings.catch_warnings[None]":
+    return warnings.catch_warnings(action="ignore")
+
+
+def references(headers: Iterable[Dataset]) -> Iterator[Dataset]:
+    """Class and instance UID of each header, as items of a Referenced SOP Sequence."""
+    for header in headers:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+        yield item
+
+
+def device_uid(request: ResultRequest) -> str:
+    """UID of this installation as an observer."""
+    return derived_uid("nodus", "device", request.equipment.installation_id)

@@ -1,0 +1,223 @@
+"""Structured report: TID 1500 with one group for the examination and two for each nodule."""
+
+from collections.abc import Sequence
+
+import highdicom.sr as hd
+import numpy as np
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage, SegmentationStorage
+
+from node.domain.delivery import ResultKind
+from node.domain.finding import Finding, NoduleType
+from node.domain.outcome import Outcome
+from node.errors import AnalysisError
+from workers.results import codes as c
+from workers.results.document import device_uid, encode, plain_source
+from workers.results.request import EncodedResult, ResultRequest
+from workers.results.text import lines
+
+SR_LADDER = (str(Comprehensive3DSRStorage), str(ComprehensiveSRStorage), str(EnhancedSRStorage))
+"""Best first; the same tree in each. A destination gets the first that it accepts."""
+_DOCUMENTS = dict(zip(SR_LADDER, (hd.Comprehensive3DSR, hd.ComprehensiveSR, hd.EnhancedSR), strict=True))
+
+
+def encode_sr(request: ResultRequest, sop_class_uid: str = SR_LADDER[0]) -> EncodedResult:
+    """Encode the report as one rung of SR_LADDER: preliminary, unverified, complete."""
+    if sop_class_uid not in _DOCUMENTS:
+        raise AnalysisError(f"{sop_class_uid} is not an SR class that is written here.")
+    document = _DOCUMENTS[sop_class_uid](
+        evidence=_evidence(request),
+        content=_content(request),
+        series_instance_uid=request.series_uid(sop_class_uid),
+        series_number=1,
+        sop_instance_uid=request.instance_uid(sop_class_uid),
+        instance_number=1,
+        manufacturer=request.equipment.manufacturer,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        requested_procedures=_requests(request.headers[0]),
+        previous_versions=_predecessors(request, sop_class_uid),
+        coding_schemes=[c.NODUS_SCHEME] if _has_private_codes(request) else None,
+    )
+    return encode(document, ResultKind.SR, request)
+
+
+def _evidence(request: ResultRequest) -> list[Dataset]:
+    """Every image that was read and the SEG; the first carries what highdicom copies."""
+    evidence = [plain_source(request)]
+    for header in request.headers[1:]:
+        evidence.append(_reference(header))
+    if request.findings:
+        seg = Dataset()
+        seg.SOPClassUID, seg.SOPInstanceUID = SegmentationStorage, request.seg_uid
+        seg.StudyInstanceUID = request.headers[0].StudyInstanceUID
+        seg.SeriesInstanceUID = request.series_uid(SegmentationStorage)
+        evidence.append(seg)
+    return evidence
+
+
+def _reference(header: Dataset) -> Dataset:
+    reference = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(reference, keyword, header[keyword].value)
+    return reference
+
+
+def _predecessors(request: ResultRequest, sop_class_uid: str) -> list[Dataset] | None:
+    earlier = request.predecessors.get(sop_class_uid)
+    if earlier is None:
+        return None
+    reference = Dataset()
+    reference.StudyInstanceUID, reference.SeriesInstanceUID = earlier.study_instance_uid, earlier.series_instance_uid
+    reference.SOPClassUID, reference.SOPInstanceUID = earlier.sop_class_uid, earlier.sop_instance_uid
+    return [reference]
+
+
+def _requests(header: Dataset) -> list[Dataset] | None:
+    """The orders that the scanner worked on, as items of Referenced Request Sequence."""
+    items = []
+    for order in header.get("RequestAttributesSequence", []):
+        item = Dataset()
+        item.StudyInstanceUID, item.ReferencedStudySequence = header.StudyInstanceUID, []
+        item.RequestedProcedureCodeSequence = order.get("RequestedProcedureCodeSequence", [])
+        for keyword in ("AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription"):
+            setattr(item, keyword, order.get(keyword, ""))
+        item.PlacerOrderNumberImagingServiceRequest = item.FillerOrderNumberImagingServiceRequest = ""
+        items.append(item)
+    return items or None
+
+
+def _content(request: ResultRequest) -> hd.MeasurementReport:
+    """The tree, with the sentences for people before the groups for machines (TID 1500 is extensible)."""
+    groups = [_examination(request)]
+    for finding in request.findings:
+        groups += [_nodule(finding, request), _on_key_image(finding, request)]
+    report = hd.MeasurementReport(
+        observation_context=_observer(request), procedure_reported=c.PROCEDURE_REPORTED, imaging_measurements=groups
+    )
+    root = report[0]
+    comments = [
+        hd.TextContentItem(name=c.COMMENT, value=line, relationship_type=hd.RelationshipTypeValues.CONTAINS)
+        for line in lines(request)
+    ]
+    items = list(root.ContentSequence)
+    root.ContentSequence = hd.ContentSequence([*items[:-1], *comments, items[-1]])
+    return report
+
+
+def _observer(request: ResultRequest) -> hd.ObservationContext:
+    equipment = request.equipment
+    device = hd.DeviceObserverIdentifyingAttributes(
+        uid=device_uid(request),
+        name=equipment.ae_title,
+        manufacturer_name=equipment.manufacturer,
+        model_name=equipment.model_name,
+        serial_number=equipment.installation_id,
+    )
+    return hd.ObservationContext(
+        observer_device_context=hd.ObserverContext(
+            observer_type=codes.DCM.Device, observer_identifying_attributes=device
+        )
+    )
+
+
+def _algorithm(request: ResultRequest) -> hd.AlgorithmIdentification:
+    return hd.AlgorithmIdentification(
+        name=request.model.name,
+        version=request.model.version,
+        family=c.ARTIFICIAL_INTELLIGENCE,
+        manufacturer=request.equipment.manufacturer,
+    )
+
+
+def _examination(request: ResultRequest) -> hd.MeasurementsAndQualitativeEvaluations:
+    """The group that says how the reading ended. Without findings there is no Finding item; see PS3.16 CID 6047."""
+    outcome, count = request.conclusion.outcome, len(request.findings)
+    evaluations = [hd.QualitativeEvaluation(c.ALGORITHMS_SUMMARY, c.summary_code(outcome, count > 0))]
+    if outcome is Outcome.NO_FINDINGS:
+        evaluations.append(hd.QualitativeEvaluation(c.NODULE_OF_LUNG, c.ABSENT))
+    analysed = outcome is not Outcome.NOT_ANALYSED
+    number = hd.Measurement(c.NUMBER_OF_FINDINGS, count, c.NODULES)
+    number[0].MeasuredValueSequence[0].NumericValue = str(count)
+    return hd.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.TrackingIdentifier(request.identity.uid("examination"), "Exam summary"),
+        algorithm_id=_algorithm(request),
+        finding_sites=[hd.FindingSite(c.LUNG)] if analysed else None,
+        measurements=[number] if analysed else None,
+        qualitative_evaluations=evaluations,
+    )
+
+
+def _nodule(finding: Finding, request: ResultRequest) -> hd.VolumetricROIMeasurementsAndQualitativeEvaluations:
+    """TID 1411: everything measured, on a segment of the SEG."""
+    return hd.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.TrackingIdentifier(request.tracking_uid(finding), finding.label),
+        referenced_segment=hd.ReferencedSegment(
+            sop_class_uid=SegmentationStorage,
+            sop_instance_uid=request.seg_uid,
+            segment_number=finding.ordinal,
+            source_series=hd.SourceSeriesForSegmentation(request.headers[0].SeriesInstanceUID),
+        ),
+        finding_category=c.ABNORMAL_STRUCTURE,
+        finding_type=c.NODULE,
+        finding_sites=[_site(finding)],
+        algorithm_id=_algorithm(request),
+        measurements=_measurements(finding),
+        qualitative_evaluations=_evaluations(finding),
+    )
+
+
+def _on_key_image(finding: Finding, request: ResultRequest) -> hd.PlanarROIMeasurementsAndQualitativeEvaluations:
+    """TID 1410: the outline and both axes on the key image, for viewers that show no segments; same tracking UID."""
+    key, sizes = finding.key_image, finding.measurements
+    image = hd.SourceImageForRegion(
+        referenced_sop_class_uid=key.sop_class_uid,
+        referenced_sop_instance_uid=key.sop_instance_uid,
+        referenced_frame_numbers=None if key.frame_number is None else [key.frame_number],
+    )
+    closed = np.array([*key.outline, key.outline[0]], dtype=np.float32)
+    return hd.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.TrackingIdentifier(request.tracking_uid(finding), finding.label),
+        referenced_region=hd.ImageRegion(hd.GraphicTypeValues.POLYLINE, closed, image),
+        finding_category=c.ABNORMAL_STRUCTURE,
+        finding_type=c.NODULE,
+        finding_sites=[_site(finding)],
+        algorithm_id=_algorithm(request),
+        measurements=[
+            hd.Measurement(c.LONG_AXIS, sizes.long_axis_mm, c.MM),
+            hd.Measurement(c.SHORT_AXIS, sizes.short_axis_mm, c.MM),
+        ],
+    )
+
+
+def _site(finding: Finding) -> hd.FindingSite:
+    return hd.FindingSite(c.LUNG, laterality=c.LATERALITY.get(finding.side))
+
+
+def _measurements(finding: Finding) -> Sequence[hd.Measurement]:
+    sizes = finding.measurements
+    measured = [
+        hd.Measurement(c.DIAMETER, sizes.mean_diameter_mm, c.MM, derivation=c.MEAN),
+        hd.Measurement(c.LONG_AXIS, sizes.long_axis_mm, c.MM),
+        hd.Measurement(c.SHORT_AXIS, sizes.short_axis_mm, c.MM),
+        hd.Measurement(c.ATTENUATION, sizes.mean_hu, c.HU, derivation=c.MEAN),
+        hd.Measurement(c.CERTAINTY, round(finding.confidence * 100, 1), c.PERCENT),
+    ]
+    if sizes.volume_mm3 is not None:
+        measured.insert(3, hd.Measurement(c.VOLUME, sizes.volume_mm3, c.MM3, method=c.PARTIAL_VOLUME))
+    return measured
+
+
+def _evaluations(finding: Finding) -> list[hd.QualitativeEvaluation]:
+    kind: Code = c.NODULE_TYPES[finding.type]
+    evaluations = [hd.QualitativeEvaluation(c.ATTENUATION_CHARACTERISTIC, kind)]
+    if finding.type is NoduleType.CALCIFIED:
+        evaluations.append(hd.QualitativeEvaluation(c.CALCIFICATIONS, c.PRESENT))
+    return evaluations
+
+
+def _has_private_codes(request: ResultRequest) -> bool:
+    return any(finding.measurements.volume_mm3 is not None for finding in request.findings)

@@ -1,0 +1,194 @@
+"""Job id in, outbox rows out: claim, analyse, save, in one transaction."""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from node.catalog import audit, findings, jobs, outbox, studies
+from node.catalog.jobs import Job
+from node.catalog.revisions import record_failure
+from node.catalog.session import Catalog
+from node.domain.audit import Detail, Event, EventKind
+from node.domain.job import Failure, JobKind
+from node.errors import LeaseLost, NodusError, OutOfMemory
+from node.settings import Settings
+
+if TYPE_CHECKING:
+    from workers.report import Report
+
+log = logging.getLogger(__name__)
+
+STALE_WAIT = timedelta(seconds=5)
+"""Images came after the job was made: the node is about to replace it."""
+BEATS_PER_LEASE = 4
+
+
+class Workplace:
+    """What a worker process works with; opened on first use, so that a forked child opens its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog, with the key of its audit chain."""
+        return Catalog(self.settings.database, (self.settings.data / "audit.key").read_bytes())
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claim holds without a heartbeat."""
+        return timedelta(seconds=self.settings.lease_s)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job in this worker's hands."""
+
+    workplace: Workplace
+    job: Job
+    token: str
+
+    def progress(self, stage: str, percent: int) -> None:
+        """Say how far it is. Raises LeaseLost."""
+        with self.workplace.catalog.writing() as session:
+            jobs.report_progress(session, self.job.id, self.token, stage, percent)
+
+    def beat(self) -> None:
+        """Prolong the lease. Raises LeaseLost."""
+        with self.workplace.catalog.writing() as session:
+            jobs.heartbeat(session, self.job.id, self.token, _now(), self.workplace.lease)
+
+    def give_back(self, wait: timedelta = timedelta(0)) -> None:
+        """Let somebody else do it; the attempt does not count."""
+        with self.workplace.catalog.writing() as session:
+            jobs.give_back(session, self.job.id, self.token, _now() + wait)
+
+    def fail(self, failure: Failure, text: str) -> None:
+        """Record a failed attempt."""
+        with self.workplace.catalog.writing() as session:
+            record_failure(session, jobs.holder(session, self.job.id, self.token), failure, text, _now())
+
+
+def perform(workplace: Workplace, job_id: int) -> None:
+    """Do one job, if it is there to be done."""
+    claim = _claim(workplace, job_id)
+    if claim is None:
+        return
+    log.info("job claimed", extra=_names(claim.job))
+    with suppress(LeaseLost), _heartbeat(claim):
+        _work(claim)
+
+
+def _claim(workplace: Workplace, job_id: int) -> Claim | None:
+    token, name = secrets.token_hex(16), f"{socket.gethostname()}-{os.getpid()}"
+    with workplace.catalog.writing() as session:
+        job = jobs.claim(session, job_id, token, name, _now(), workplace.lease)
+        if job is None:
+            return None
+        detail: Detail = {"worker": name, "attempt": job.attempts}
+        audit.append(session, _event(EventKind.JOB_CLAIMED, job, detail))
+    return Claim(workplace, job, token)
+
+
+def _work(claim: Claim) -> None:
+    """Run the job and end it: with results, with a failure by class, or back in the queue."""
+    try:
+        report = _report(claim)
+    except LeaseLost:
+        log.warning("the lease was lost", extra=_names(claim.job))
+        raise
+    except (OutOfMemory, MemoryError):
+        claim.fail(Failure.OUT_OF_MEMORY, "Not enough memory.")
+    except (SystemExit, KeyboardInterrupt):
+        claim.give_back()
+        raise
+    except Exception as error:
+        log.exception("job failed", extra=_names(claim.job))
+        named = isinstance(error, NodusError)
+        text = str(error) if named else f"Unexpected error ({type(error).__name__}); the worker's log has it."
+        claim.fail(Failure.UNKNOWN, text)
+    else:
+        if report is None:
+            claim.give_back(STALE_WAIT)
+        else:
+            _save(claim, report)
+
+
+def _report(claim: Claim) -> "Report | None":
+    from workers.report import Desk  # in the pool's child: torch's threads do not survive a fork
+
+    desk = Desk(claim.workplace.settings, claim.workplace.catalog, claim.job, claim.progress)
+    return desk.analyse() if claim.job.kind is JobKind.ANALYSIS else desk.tell()
+
+
+def _save(claim: Claim, report: "Report") -> None:
+    """Findings, results, held outbox rows and the end of the job: all of it, or nothing when the lease is lost."""
+    job, now = claim.job, _now()
+    with claim.workplace.catalog.writing() as session:
+        jobs.finish(
+            session,
+            job.id,
+            claim.token,
+            now,
+            outcome=report.conclusion.outcome,
+            reasons=list(report.conclusion.limitations),
+            model_version=report.model_version,
+            weights_sha256=report.weights_sha256,
+            timings=report.timings_s or {},
+        )
+        findings.save(session, job.id, report.findings)
+        outbox.keep_results(session, job.id, report.results)
+        outbox.hold(session, job.id, report.kinds, report.is_notice, now)
+        studies.set_outcome(session, job.study_id, report.conclusion.outcome, report.conclusion.limitations)
+        detail: Detail = {
+            "outcome": str(report.conclusion.outcome),
+            "findings": len(report.findings),
+            "model": report.model_version,
+            "weights_sha256": report.weights_sha256,
+            "results": len(report.results),
+        }
+        audit.append(session, _event(EventKind.JOB_DONE, job, detail))
+    log.info("job done", extra={**_names(job), "outcome": report.conclusion.outcome, "findings": len(report.findings)})
+
+
+@contextmanager
+def _heartbeat(claim: Claim) -> Iterator[None]:
+    """Keep the lease alive from a second thread; a database that is away for a moment does not end the job."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_beat_until, args=(claim, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _beat_until(claim: Claim, stop: threading.Event) -> None:
+    while not stop.wait(claim.workplace.lease.total_seconds() / BEATS_PER_LEASE):
+        try:
+            claim.beat()
+        except LeaseLost:
+            return
+        except Exception:
+            log.exception("a heartbeat failed", extra=_names(claim.job))
+
+
+def _event(kind: EventKind, job: Job, detail: Detail) -> Event:
+    return Event(kind, actor="worker", study_instance_uid=job.study_instance_uid, job_id=job.id, detail=detail)
+
+
+def _names(job: Job) -> dict[str, object]:
+    return {"job": job.id, "study": job.study_instance_uid}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

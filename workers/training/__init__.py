@@ -1,0 +1,1 @@
+"""Makes each shipped weight from one command; imports the others, nobody imports it."""

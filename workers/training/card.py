@@ -1,0 +1,96 @@
+"""The model card: what made a model, what it was measured on, what it was not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+WARNING = "Research, not validated on clinical data. Not a medical device."
+USES = {
+    "detector": "finds places in chest CT that may be lung nodules (centre, diameter, score)",
+    "segmenter": "outlines one nodule whose centre and rough diameter are given",
+    "classifier": "looks at the detector's candidates again: nodule or not, and solid, part-solid or ground glass",
+}
+NOT_TESTED = (
+    "Whole scans with reader truth beyond the two LIDC-IDRI test scans named in tests/models; no screening cohort.",
+    "Children, lungs after surgery, scans with metal in the chest, motion beyond what the real slices show.",
+    "Agreement with several readers; change over time; malignancy (no such output).",
+    "Manufacturers, kernels and doses by group: there are too few scans to say anything.",
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number."""
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None
+    """95 %."""
+    n: int
+    on: str
+    """What it was measured on."""
+
+
+Figures = tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything a card says."""
+
+    model: str
+    version: str
+    sha256: str
+    command: str
+    commit: str
+    minutes: float
+    manifest: tuple[tuple[str, str, str], ...]
+    figures: Figures
+
+
+def write_card(card: Card, path: Path) -> None:
+    """Write the card as Markdown."""
+    figures = [
+        f"| {one.name} | {one.value:.3f} | {_interval(one.interval)} | {one.n} | {one.on} |" for one in card.figures
+    ]
+    sources = [f"| {name} | `{digest}` | {licence} |" for name, digest, licence in card.manifest]
+    lines = [
+        f"# {card.model} {card.version}",
+        "",
+        f"**{WARNING}**",
+        "",
+        f"It {USES[card.model]}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| weights, SHA-256 | `{card.sha256}` |",
+        f"| made by | `{card.command}` (DATA: the folder of real data) |",
+        f"| commit | `{card.commit}` |",
+        f"| training time | {card.minutes:.0f} min on the machine that made it |",
+        "",
+        "## Data",
+        "",
+        "| source | SHA-256 over names and contents | licence |",
+        "|---|---|---|",
+        *sources,
+        "",
+        "LIDC-IDRI patients 0001 and 0003 took no part. Real nodules are split by patient: about 15 % of the patients",
+        "are held out (by the hash of their name) and are the only real nodules measured on below.",
+        "",
+        "## Measured",
+        "",
+        "| what | value | 95 % interval | n | on |",
+        "|---|---|---|---|---|",
+        *figures,
+        "",
+        "Results on phantoms are results on phantoms. Nodules that were put into other lungs are easier or harder than",
+        "those that grew there; the numbers rank models, they do not promise a clinic anything.",
+        "",
+        "## Never tested",
+        "",
+        *[f"- {line}" for line in NOT_TESTED],
+    ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""

@@ -1,0 +1,155 @@
+"""One command to one model: data, training, measurement on held-out patients, weights, card."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from node.errors import SettingsError
+from workers.networks import weights
+from workers.networks.nodenet import NodeNet
+from workers.training.backgrounds import phantom_background, real_background
+from workers.training.card import Card, Figures, write_card
+from workers.training.classifier import train_classifier
+from workers.training.compose import Bank
+from workers.training.detector import train_detector
+from workers.training.loop import Report, Run
+from workers.training.measure_classifier import measure_classifier
+from workers.training.measure_detector import measure_detector
+from workers.training.measure_segmenter import measure_segmenter
+from workers.training.real import LIDC_LICENCE, REAL_LUNGS, read_nodules, sha256_of_files
+from workers.training.segmenter import train_segmenter
+
+VERSION = "0.1.0"
+TRAINING_SEEDS, VALIDATION_SEEDS = range(1000, 1024), range(2000, 2004)
+"""Phantoms; those of the tests are neither."""
+BATCH = {"detector": 4, "segmenter": 12, "classifier": 24}
+CARDS = Path(weights.__file__).parent / "cards"
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the operator asked for."""
+
+    model: str
+    real: Path | None
+    steps: int | None
+    minutes: float | None
+    seed: int
+    out: Path
+    device: str
+    install: bool
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same again."""
+        length = f"--steps {self.steps}" if self.steps else f"--minutes {self.minutes:g}"
+        real = " --real DATA" if self.real else ""
+        return f"nodus train {self.model}{real} {length} --seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on, what is measured on, and where it came from."""
+
+    training: Bank
+    validation: Bank
+    manifest: tuple[tuple[str, str, str], ...]
+    """Source, SHA-256, licence."""
+
+
+def make(order: Order, report: Report) -> None:
+    """Train, measure, write `out`/NAME.safetensors and `out`/NAME.md; with `install` also where they are loaded from.
+
+    Raises SettingsError where neither steps nor minutes, or both, are given, or real data is not there.
+    """
+    if (order.steps is None) == (order.minutes is None):
+        raise SettingsError("Give either --steps or --minutes.")
+    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+    order.out.mkdir(parents=True, exist_ok=True)
+    run = _run(order)
+    data = gather(order.real, order.out / "cache", report)
+    network, figures = _train_and_measure(order, run, data, report)
+    path = order.out / f"{order.model}-{VERSION}.safetensors"
+    digest = weights.save(network, path)
+    state = torch.load(run.out / f"{order.model}.checkpoint.pt", weights_only=True)
+    card = Card(order.model, VERSION, digest, order.command, _commit(), state["seconds"] / 60, data.manifest, figures)
+    write_card(card, order.out / f"{order.model}.md")
+    report(f"wrote {path} ({digest[:12]})")
+    if order.install:
+        _install(order.model, path)
+
+
+def _run(order: Order) -> Run:
+    device = "cuda" if order.device == "auto" and torch.cuda.is_available() else order.device
+    return Run(
+        out=order.out,
+        seed=order.seed,
+        steps=order.steps,
+        minutes=order.minutes,
+        batch=BATCH[order.model],
+        workers=min(THREADS, os.cpu_count() or 1),
+        device="cpu" if device == "auto" else device,
+    )
+
+
+def gather(real: Path | None, cache: Path, report: Report) -> Data:
+    """Phantoms and, where there is a folder of them, real nodules and lungs, split by patient."""
+    phantoms, kept = (
+        [phantom_background(seed, cache) for seed in seeds] for seeds in (TRAINING_SEEDS, VALIDATION_SEEDS)
+    )
+    manifest = [(f"phantoms of seeds {TRAINING_SEEDS[0]}-{TRAINING_SEEDS[-1]}", "from their seeds", "own")]
+    if real is None:
+        return Data(Bank([], phantoms, []), Bank([], kept, []), tuple(manifest))
+    training, validation = read_nodules(real)
+    manifest.append(("nodules/lidc-nodules-dev.*", sha256_of_files((real / "nodules").glob("lidc*")), LIDC_LICENCE))
+    lungs = {}
+    for one in REAL_LUNGS:
+        lungs[one] = real_background(one, real, cache)
+        digest = sha256_of_files(path for path in (real / one.folder).iterdir() if path.is_file())
+        manifest.append((f"{one.folder}, {one.side} lung, {one.purpose}", digest, one.licence))
+    report(f"{len(training)} real nodules for training, {len(validation)} of other patients for validation")
+    split = [[lungs[one] for one in REAL_LUNGS if one.purpose == name] for name in ("training", "validation")]
+    return Data(Bank(training, phantoms, split[0]), Bank(validation, kept, split[1]), tuple(manifest))
+
+
+def _train_and_measure(order: Order, run: Run, data: Data, report: Report) -> tuple[nn.Module, Figures]:
+    if order.model == "detector":
+        detector = train_detector(data.training, run, report)
+        return detector, measure_detector(detector, data.validation, report)
+    if order.model == "segmenter":
+        segmenter = train_segmenter(data.training, run, report)
+        return segmenter, measure_segmenter(segmenter, data.validation, report)
+    first = _detector(order.out)
+    classifier = train_classifier(data.training, first, run, report)
+    return classifier, measure_classifier(first, classifier, data.validation, report)
+
+
+def _detector(out: Path) -> NodeNet:
+    """The detector whose errors the classifier shall correct: from this run's folder, else the installed one."""
+    path = out / f"detector-{VERSION}.safetensors"
+    network = weights.read("detector", path) if path.is_file() else weights.load("detector")
+    assert isinstance(network, NodeNet)
+    return network.to(memory_format=torch.channels_last_3d)
+
+
+def _install(model: str, path: Path) -> None:
+    weights.FOLDER.mkdir(exist_ok=True)
+    CARDS.mkdir(exist_ok=True)
+    shutil.copy(path, weights.FOLDER / path.name)
+    shutil.copy(path.with_name(f"{model}.md"), CARDS / f"{model}.md")
+    weights.record(model, VERSION, weights.FOLDER / path.name)
+
+
+def _commit() -> str:
+    """The commit that this runs from, or "unknown"."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
