@@ -1,4 +1,4 @@
-"""analyse, phantom, train, evaluate, models: joins the `nodus` command by the entry-point group `nodus.commands`."""
+"""analyse, phantom, train: joins the `nodus` command by the entry-point group `nodus.commands`."""
 
 import os
 import sys

@@ -14,7 +14,9 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import PresentationContext
 
 from node.dicom import statuses
-from node.dicom.upper_layer import Acceptor, StoreAnswer, StoreRequest, StreamingAssociation
+from node.dicom.upper_layer.acceptor import Acceptor
+from node.dicom.upper_layer.association import StreamingAssociation
+from node.dicom.upper_layer.messages import StoreAnswer, StoreRequest
 from node.domain.instance import InstanceHeader
 from node.domain.peers import Sender, admits
 from node.domain.reception import (

@@ -7,7 +7,7 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from node.catalog import peers, tables
-from node.dicom.upper_layer import MOST_SILENT
+from node.dicom.upper_layer.acceptor import MOST_SILENT
 from node.domain.peers import Sender, Standing
 from tests.flow import Flow
 from tests.sender import Ended, Rejected, Scanner, scanner, send
