@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from node.domain.finding import Side
-from node.errors import BadInput
+from node.errors import NotAChest
 from tests.chests import LEFT_CENTER, ORIGIN, RIGHT_CENTER, SPACING, Ball, Chest, Xyz, chest
 from workers.lungs import Lungs, segment_lungs
 from workers.volume import Volume
@@ -178,7 +178,7 @@ def test_the_nearer_lung_gives_the_side_outside_of_both() -> None:
 
 
 @pytest.mark.parametrize("hu", [-1000, 40, -850])
-def test_images_without_lungs_are_refused(hu: int) -> None:
+def test_images_without_lungs_are_not_of_a_chest(hu: int) -> None:
     volume, _, _ = chest()
-    with pytest.raises(BadInput, match="visible"):
+    with pytest.raises(NotAChest, match="visible"):
         segment_lungs(replace(volume, hu=np.full_like(volume.hu, hu)))

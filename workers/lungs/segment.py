@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from node.errors import BadInput
+from node.errors import NotAChest
 from workers.lungs.airways import find_airways
 from workers.lungs.closing import close_lungs
 from workers.lungs.grid import CoarseCt, coarse
@@ -36,7 +36,7 @@ SMALLEST_SHARE = 0.04
 
 
 def segment_lungs(volume: Volume) -> Lungs:
-    """Find both lungs. Raises BadInput where no air-filled organ lies inside a body."""
+    """Find both lungs. Raises NotAChest where no air-filled organ lies inside a body."""
     ct = coarse(volume)
     body = _body(ct)
     middle_x = float(np.average(np.arange(body.shape[2]), weights=body.sum(axis=(0, 1))))
@@ -44,7 +44,7 @@ def segment_lungs(volume: Volume) -> Lungs:
     airways = find_airways(ct, air, middle_x)
     lung = _lung_parts(ct, _without_gas(ct, air & ~airways))
     if not lung.any():
-        raise BadInput("No lungs are visible in the images.")
+        raise NotAChest("No lungs are visible in the images.")
     sides = split_sides(lung, middle_x, ct)
     return Lungs(
         labels=close_lungs(sides, airways, ct),
@@ -83,7 +83,7 @@ def _body(ct: CoarseCt) -> Grid:
     core = ndimage.binary_erosion(ct.hu > BODY_ABOVE_HU, in_plane, iterations=steps, border_value=1)
     parts, count = ndimage.label(core)
     if not count:
-        raise BadInput("No body is visible in the images.")
+        raise NotAChest("No body is visible in the images.")
     largest = np.bincount(parts.ravel())[1:].argmax() + 1
     body: Grid = ndimage.binary_dilation(parts == largest, in_plane, iterations=steps)
     return body
