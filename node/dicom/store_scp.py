@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pynetdicom import AE, evt
@@ -267,7 +267,7 @@ class _Storing:
         if header.sop_instance_uid != self._request.affected_sop_instance_uid:
             raise StoreRefused(statuses.DATA_SET_MISMATCH, "SOPInstanceUID is not the Affected SOP Instance UID.")
         stored = self._incoming.publish(header.sop_instance_uid, header.study_instance_uid)
-        return Received(stored, header, self._reception)
+        return Received(stored, header, replace(self._reception, received_at=_now().isoformat()))
 
     def _header(self, incoming: Incoming) -> InstanceHeader:
         assert self._request.context is not None

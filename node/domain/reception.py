@@ -14,7 +14,7 @@ class Reception:
     called_ae_title: str
     address: str
     received_at: str
-    """ISO 8601, UTC."""
+    """ISO 8601, UTC: in the file when its first byte came, in the catalog when the whole of it was durable."""
 
 
 class Ending(StrEnum):

@@ -74,6 +74,26 @@ def test_a_second_association_of_the_sender_keeps_the_study_open(catalog: Catalo
     assert flow.study(STUDY)["state"] == "complete"
 
 
+def test_a_file_that_is_registered_late_never_turns_the_quiet_time_back(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(50)), after(20), ending=None)
+    flow.receive(CHEST.headers([50]), calling="CT2")  # received at 0, told after the others
+    flow.complete(after(20.5))
+    assert states(flow) == ["receiving", "receiving"]
+    (series,), study = flow.rows(tables.series), flow.study(STUDY)
+    assert series["last_received_at"] == study["last_received_at"] == after(20)
+    assert series["calling_ae_title"] == study["calling_ae_title"] == "CT1"
+    flow.complete(after(35))
+    assert states(flow) == ["complete", "complete"]
+
+
+def test_quiet_counts_from_the_newest_of_files_that_are_registered_together(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    late, early = (arrivals(CHEST.headers([n]), reception(at)) for n, at in enumerate((after(20), after(0))))
+    register.register(catalog, NO_SPOOL, [*late, *early])
+    assert flow.study(STUDY)["last_received_at"] == flow.rows(tables.series)[0]["last_received_at"] == after(20)
+
+
 def test_after_a_restart_only_the_full_quiet_time_counts(catalog: Catalog) -> None:
     Flow(catalog).receive(CHEST.headers())
     restarted = Flow(catalog)

@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     MRImageStorage,
 )
+from sqlalchemy import select
 
+from node.catalog.tables import study
 from node.dicom.contexts import STORED_SYNTAXES, storage_sop_classes
 from tests.received import kept, registered, slices
 from tests.sender import (
@@ -27,7 +30,7 @@ from tests.sender import (
     scanner,
     send,
 )
-from tests.servers import Nodus, run_dcmtk
+from tests.servers import Nodus, eventually, run_dcmtk
 from tests.studies import Series, reception
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about odd files
@@ -45,6 +48,23 @@ def test_a_series_sent_by_dcmsend_is_there_and_known(node: Nodus, tmp_path: Path
     registered(node, series, 64)
     for payload in series.payloads():
         assert kept(node, payload) == [payload.data_set]
+
+
+def test_an_instance_is_received_when_its_file_is_durable_not_when_its_first_byte_comes(node: Nodus) -> None:
+    series = Series(f"slow {node.web_port}")
+    (payload,) = series.payloads([0])
+    incoming = node.data / "spool" / "incoming"
+    with scanner(node.dicom_port, [payload]) as one:
+        context, half = one.begin(payload), len(payload.data_set) // 2
+        one.send(context, payload.data_set[:half], 0, half, finish=False)
+        eventually(lambda: list(incoming.iterdir()), what="the node has begun to write")
+        between = datetime.now(UTC)
+        one.send(context, payload.data_set[half:], 0, len(payload.data_set))
+        assert one.answer().status == 0
+    registered(node, series, 1)
+    with node.catalog.reading() as session:
+        seen = session.scalars(select(study.c.last_received_at).where(study.c.study_instance_uid == series.study_uid))
+        assert seen.one() > between
 
 
 def test_every_syntax_and_class_of_the_corpus_is_kept_byte_for_byte_or_refused_by_name(

@@ -63,6 +63,7 @@ def register(session: Session, arrivals: Sequence[Arrival]) -> None:
     all_series = _ids_of_series(session, arrivals, studies)
     session.execute(insert(instance), [_instance_row(a, all_series[_series_key(a)]) for a in arrivals])
     news = [arrival for arrival in arrivals if not arrival.own and arrival.version is not VersionKind.DUPLICATE]
+    news.sort(key=_received_at)
     _touch(session, series, {all_series[_series_key(a)]: a for a in news})  # locks in the order of `complete`
     _touch(session, study, {studies[a.header.study_instance_uid]: a for a in news})
     conflicts: dict[int, int] = defaultdict(int)
@@ -74,18 +75,27 @@ def register(session: Session, arrivals: Sequence[Arrival]) -> None:
 
 
 def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
-    """More came: what it belongs to is open (again, and then for as long as the first time), and quiet starts anew."""
+    """More came: what it belongs to is open (again, and then for as long as the first time), and quiet starts anew.
+
+    A file that is told late leaves the times of newer ones as they are: quiet never runs backwards.
+    """
     for row_id, arrival in newest.items():
-        values = _arrival_values(arrival)
-        was_complete = table.c.state == Completeness.COMPLETE
-        opened_at = case((was_complete, values["last_received_at"]), else_=table.c.first_received_at)
-        values |= {"state": Completeness.RECEIVING, "first_received_at": opened_at}
-        session.execute(update(table).where(table.c.id == row_id).values(values))
+        received_at, was_complete = _received_at(arrival), table.c.state == Completeness.COMPLETE
+        opened_at = case((was_complete, received_at), else_=table.c.first_received_at)
+        place = table.c.id == row_id
+        opened = {"state": Completeness.RECEIVING, "first_received_at": opened_at}
+        session.execute(update(table).where(place).values(opened))
+        not_newer = table.c.last_received_at <= received_at
+        session.execute(update(table).where(place, not_newer).values(_arrival_values(arrival)))
+
+
+def _received_at(arrival: Arrival) -> datetime:
+    return datetime.fromisoformat(arrival.reception.received_at)
 
 
 def _arrival_values(arrival: Arrival) -> dict[str, Any]:
     return {
-        "last_received_at": datetime.fromisoformat(arrival.reception.received_at),
+        "last_received_at": _received_at(arrival),
         "last_association_id": arrival.reception.association_id,
         "calling_ae_title": arrival.reception.calling_ae_title,
         "address": arrival.reception.address,
@@ -135,7 +145,7 @@ def _ids_of_studies(session: Session, arrivals: Sequence[Arrival], patients: dic
                 "study_description": header.study_description,
                 "referring_physician_name": header.referring_physician_name,
                 "state": Completeness.RECEIVING,
-                "first_received_at": datetime.fromisoformat(arrival.reception.received_at),
+                "first_received_at": _received_at(arrival),
                 **_arrival_values(arrival),
             },
         )
@@ -171,7 +181,7 @@ def _series_row(arrival: Arrival, study_id: int) -> dict[str, Any]:
         "series_description": header.series_description,
         "body_part_examined": header.body_part_examined,
         "state": Completeness.COMPLETE if arrival.own else Completeness.RECEIVING,
-        "first_received_at": datetime.fromisoformat(arrival.reception.received_at),
+        "first_received_at": _received_at(arrival),
         **_arrival_values(arrival),
     }
 
@@ -205,7 +215,7 @@ def _instance_row(arrival: Arrival, series_id: int) -> dict[str, Any]:
         "digest": arrival.digest,
         "size": arrival.size,
         "version": arrival.version,
-        "received_at": datetime.fromisoformat(arrival.reception.received_at),
+        "received_at": _received_at(arrival),
         "association_id": arrival.reception.association_id,
         "calling_ae_title": arrival.reception.calling_ae_title,
     }
