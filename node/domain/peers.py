@@ -49,11 +49,15 @@ def _matches(sender: Sender, ae_title: str, address: str) -> bool:
 
 
 def standing_of(senders: Iterable[Sender], ae_title: str, address: str) -> Sender | None:
-    """The entry that speaks of a caller: the most specific network first, a named AE title before `*`."""
-    matching = [sender for sender in senders if _matches(sender, ae_title, address)]
+    """The decision that speaks of a caller: the narrowest network first, then a named AE title before `*`.
+
+    A host that was denied stays out whatever its AE title may do elsewhere. What is pending was not decided.
+    """
+    decided = (sender for sender in senders if sender.standing is not Standing.PENDING)
+    matching = [sender for sender in decided if _matches(sender, ae_title, address)]
     return max(
         matching,
-        key=lambda sender: (sender.ae_title != ANY_AE_TITLE, ip_network(sender.network).prefixlen),
+        key=lambda sender: (ip_network(sender.network).prefixlen, sender.ae_title != ANY_AE_TITLE),
         default=None,
     )
 

@@ -28,7 +28,11 @@ LOOPBACK = Sender("*", "127.0.0.0/8", ALLOWED)
         ([LOOPBACK, Sender("BAD", "127.0.0.1/32", DENIED)], "GOOD", "127.0.0.1", True),
         ([Sender("*", "10.0.0.0/8", DENIED), Sender("*", "10.1.0.0/16", ALLOWED)], "A", "10.1.2.3", True),
         ([Sender("*", "10.0.0.0/8", DENIED), Sender("*", "10.1.0.0/16", ALLOWED)], "A", "10.2.2.3", False),
-        ([Sender("*", "10.0.0.0/24", DENIED), Sender("CT1", "10.0.0.0/8", ALLOWED)], "CT1", "10.0.0.1", True),
+        ([Sender("*", "10.0.0.5/32", DENIED), Sender("CT1", "10.0.0.0/24", ALLOWED)], "CT1", "10.0.0.5", False),
+        ([Sender("*", "10.0.0.0/24", DENIED), Sender("CT1", "10.0.0.0/24", ALLOWED)], "CT1", "10.0.0.1", True),
+        # who waits for a decision has none of its own yet
+        ([Sender("CT1", "10.0.0.5/32", PENDING), Sender("*", "10.0.0.0/24", ALLOWED)], "CT1", "10.0.0.5", True),
+        ([Sender("CT1", "10.0.0.5/32", PENDING), Sender("*", "10.0.0.0/24", DENIED)], "CT1", "10.0.0.5", False),
     ],
 )
 def test_the_most_specific_entry_decides(senders: list[Sender], ae_title: str, address: str, admitted: bool) -> None:
