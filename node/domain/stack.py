@@ -9,8 +9,8 @@ from statistics import median
 from node.domain.instance import CtFrame, Triple
 
 SAME_POSITION_MM = 0.01
-EVEN_STEP_FRACTION = 0.05
-"""Steps within 5 % of their median, or 0.05 mm, are even."""
+EVEN_STEP_FRACTION, EVEN_STEP_MM = 0.05, 0.05
+"""Steps within 5 % of their median are even; within 0.05 mm too, because scanners round positions."""
 PARALLEL_COSINE = 1 - 1e-4
 """Two directions closer than about 0.8 degrees are one."""
 
@@ -59,6 +59,11 @@ def _dot(one: Sequence[float], other: Sequence[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 
+def step_tolerance_mm(step_mm: float) -> float:
+    """How far a step may be from the median step of its stack."""
+    return max(EVEN_STEP_MM, EVEN_STEP_FRACTION * step_mm)
+
+
 def stack_of(frames: Sequence[CtFrame]) -> Stack | None:
     """Describe the stack of some frames, in any order; None without frames."""
     if not frames:
@@ -68,7 +73,7 @@ def stack_of(frames: Sequence[CtFrame]) -> Stack | None:
     steps = [after[0] - before[0] for before, after in pairwise(places)]
     apart = [step for step in steps if step > SAME_POSITION_MM]
     step = median(apart) if apart else 0.0
-    tolerance = max(0.05, EVEN_STEP_FRACTION * step)
+    tolerance = step_tolerance_mm(step)
     return Stack(
         count=len(frames),
         normal=normal,

@@ -105,6 +105,16 @@ def test_spacing_comes_from_positions_not_from_slice_thickness(tmp_path: Path) -
     assert load_volume(write_series(datasets, tmp_path)).spacing_zyx_mm[0] == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("last", [0, 5, 11])
+def test_the_affine_does_not_depend_on_which_file_is_read_first(last: int, tmp_path: Path) -> None:
+    datasets = ct_series(HU)
+    for index, dataset in enumerate(datasets):
+        dataset.PixelSpacing = ["0.7", f"{0.7 + index * 1e-5:.5f}"]
+    paths = write_series(datasets, tmp_path)
+    moved = [*paths[last:], *paths[:last]]
+    assert (load_volume(moved).affine == load_volume(paths).affine).all()
+
+
 @pytest.mark.parametrize("padding", [-2000, -2048, -3024, 63536 - 1024])
 def test_padding_becomes_air(padding: int, tmp_path: Path) -> None:
     scan = Scan(signed=padding < 0, intercept=-1024)

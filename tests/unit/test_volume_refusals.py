@@ -112,6 +112,14 @@ def test_steps_that_differ_by_less_than_a_twentieth_are_accepted(tmp_path: Path)
     assert load_volume(write_series(datasets, tmp_path)).spacing_zyx_mm[0] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("step_mm", [0.5, 0.7])
+def test_thin_slices_may_differ_by_the_rounding_of_the_tag(step_mm: float, tmp_path: Path) -> None:
+    datasets = ct_series(HU, Scan(spacing_zyx_mm=(step_mm, 0.7, 0.7)))
+    move(4, dz=0.045)(datasets)
+    volume = load_volume(write_series(datasets, tmp_path))
+    assert volume.spacing_zyx_mm[0] == pytest.approx(step_mm)
+
+
 def test_an_enhanced_ct_that_does_not_describe_its_frames_is_refused(tmp_path: Path) -> None:
     dataset = enhanced_ct(HU)
     del dataset.PerFrameFunctionalGroupsSequence[0]

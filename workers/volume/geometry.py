@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from node.domain.stack import step_tolerance_mm
 from node.errors import BadInput
 from workers.volume.planes import Plane
 
-MAX_STEP_DEVIATION = 0.05
-"""Of the median step between slices (reference: QC gate "uniform z-steps within 5 %")."""
 MAX_SHEAR_DEGREES = 0.5
 """Between the way from slice to slice and the slices' normal; more is an uncorrected gantry tilt."""
 MAX_LATERAL_SHIFT_MM = 0.5
@@ -28,10 +27,11 @@ def stack(planes: Sequence[Plane]) -> tuple[list[Plane], NDArray[np.float64]]:
     ordered = sorted(planes, key=lambda plane: float(plane.position_lps_mm @ normal))
     positions = np.array([plane.position_lps_mm for plane in ordered])
     _require_even_steps(positions, normal)
+    lowest = ordered[0]  # not the first that was given: files come in any order, and the volume must not depend on it
     affine = np.eye(4)
     affine[:3, 0] = (positions[-1] - positions[0]) / max(len(positions) - 1, 1)
-    affine[:3, 1] = first.orientation[1] * first.spacing_yx_mm[0]
-    affine[:3, 2] = first.orientation[0] * first.spacing_yx_mm[1]
+    affine[:3, 1] = lowest.orientation[1] * lowest.spacing_yx_mm[0]
+    affine[:3, 2] = lowest.orientation[0] * lowest.spacing_yx_mm[1]
     affine[:3, 3] = positions[0]
     return ordered, affine
 
@@ -41,7 +41,7 @@ def _require_even_steps(positions_lps_mm: NDArray[np.float64], normal: NDArray[n
     if not steps.size or steps.min() < 1e-2:
         raise BadInput("Two images of the series lie at the same position.")
     typical = float(np.median(steps))
-    if np.abs(steps - typical).max() > MAX_STEP_DEVIATION * typical:
+    if np.abs(steps - typical).max() > step_tolerance_mm(typical):
         raise BadInput(
             f"The slices are unevenly spaced ({steps.min():.2f} to {steps.max():.2f} mm): images are missing."
         )
