@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from node.domain.finding import Side
 from node.errors import BadInput, NotAChest
 from workers.volume import Lungs, Volume
 
@@ -15,6 +16,11 @@ THINNEST_HU = -900.0
 """The first percentile of all values lies below: room air, windpipe or the thinnest lung."""
 LUNG_LITRES = (1.0, 12.0)
 """Air in both lungs of a body that is a chest (reference: "lung volume 1-12 L")."""
+LEAST_LUNG_LITRES = 0.3
+"""One lung with less is white, collapsed or gone: breathed out as far as it goes, an adult one holds about 0.5."""
+LEAST_OF_OTHER = {Side.RIGHT: 0.75, Side.LEFT: 0.6}
+"""Smallest share of the other lung's volume in a healthy pair. The heart takes its room from the left lung: left over
+right is about 0.85, and 0.74 to 1.12 in the real scans; a right lung below 0.75 of the left is as far from that."""
 SHORTEST_SCAN_MM = 150.0
 """A scan that covers a chest (reference: "z coverage >= 150 mm")."""
 NOISE_HU = 120.0
@@ -31,7 +37,7 @@ def check_quality(volume: Volume, lungs: Lungs) -> tuple[str, ...]:
     _require_axial(volume)
     _require_chest(lungs)
     _require_hounsfield(volume, lungs)
-    return (*_coverage(volume, lungs), *_noise(volume))
+    return (*_coverage(volume, lungs), *_sides(lungs), *_noise(volume))
 
 
 def _require_axial(volume: Volume) -> None:
@@ -72,6 +78,18 @@ def _coverage(volume: Volume, lungs: Lungs) -> tuple[str, ...]:
         sentences.append(f"Only {length_mm:.0f} mm of the chest were scanned.")
     if _open_edge_cm2(lungs) > OPEN_EDGE_CM2:
         sentences.append("The field of view cuts off part of the lungs.")
+    return tuple(sentences)
+
+
+def _sides(lungs: Lungs) -> tuple[str, ...]:
+    """Consolidation, effusion and collapse have no air, so nothing else here sees that part of a lung is missing."""
+    sentences = []
+    for side, other in ((Side.RIGHT, Side.LEFT), (Side.LEFT, Side.RIGHT)):
+        litres = lungs.litres_of(side)
+        if litres < LEAST_LUNG_LITRES:
+            sentences.append(f"The {side} lung contains little or no air and was not assessed.")
+        elif litres < LEAST_OF_OTHER[side] * lungs.litres_of(other):
+            sentences.append(f"The {side} lung is much smaller than the {other}: dense parts of it were not assessed.")
     return tuple(sentences)
 
 

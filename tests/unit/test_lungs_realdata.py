@@ -29,7 +29,9 @@ def test_every_nodule_of_the_readers_is_inside(name: str) -> None:
         assert lungs.side_of((center[0], center[1], center[2])) is (Side.LEFT if center[0] > 0 else Side.RIGHT)
 
 
-@pytest.mark.parametrize(("name", "litres"), [("cptac", 4.5), ("weasis", 4.2), ("lidc-0001", 3.7), ("lung-dx", 5.4)])
+@pytest.mark.parametrize(
+    ("name", "litres"), [("cptac", 4.5), ("weasis", 4.2), ("lidc-0001", 3.7), ("lidc-0003", 5.8), ("lung-dx", 5.4)]
+)
 def test_real_chests_have_the_volume_of_lungs_and_pass_the_quality_gate(name: str, litres: float) -> None:
     volume = load_volume(scan(name))
     lungs = segment_lungs(volume)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from node.domain.finding import Side
 from node.errors import BadInput
 from tests.chests import Chest, chest
 from tests.realdata import folder
@@ -50,6 +51,32 @@ def test_a_short_scan_is_named() -> None:
 def test_a_field_of_view_through_the_lung_is_named() -> None:
     volume = healthy()
     assert "The field of view cuts off part of the lungs." in judged(replace(volume, hu=volume.hu[:, :, 42:-42]))
+
+
+def consolidated(side: Side, share: float) -> Volume:
+    """A healthy chest with the lower part of one lung as dense as water."""
+    volume, right, left = chest(Chest(noise_hu=20.0))
+    lung = right if side is Side.RIGHT else left
+    below = np.cumsum(lung.sum(axis=(1, 2))) <= share * lung.sum()
+    hu = volume.hu.copy()
+    hu[lung & below[:, None, None]] = 35
+    return replace(volume, hu=hu)
+
+
+@pytest.mark.parametrize("side", [Side.RIGHT, Side.LEFT])
+def test_a_white_lung_was_not_assessed(side: Side) -> None:
+    assert judged(consolidated(side, 1.0)) == (f"The {side} lung contains little or no air and was not assessed.",)
+
+
+@pytest.mark.parametrize(("side", "other"), [(Side.RIGHT, "left"), (Side.LEFT, "right")])
+def test_a_lung_that_is_half_dense_was_not_assessed_there(side: Side, other: str) -> None:
+    sentence = f"The {side} lung is much smaller than the {other}: dense parts of it were not assessed."
+    assert judged(consolidated(side, 0.5)) == (sentence,)
+
+
+@pytest.mark.parametrize(("side", "share"), [(Side.RIGHT, 0.12), (Side.LEFT, 0.25)])
+def test_lungs_that_differ_as_healthy_ones_do_are_no_limitation(side: Side, share: float) -> None:
+    assert judged(consolidated(side, share)) == ()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,12 @@ class Lungs:
     @property
     def volume_l(self) -> float:
         """Litres of both lungs with everything in them."""
-        return float(np.count_nonzero(self.labels) * abs(np.linalg.det(self.affine[:3, :3]))) / 1e6
+        return self.litres_of(Side.RIGHT) + self.litres_of(Side.LEFT)
+
+    def litres_of(self, side: Side) -> float:
+        """Litres of one lung: its air and what is closed over in it; larger dense parts are not in it."""
+        label = RIGHT if side is Side.RIGHT else LEFT
+        return float(np.count_nonzero(self.labels == label) * abs(np.linalg.det(self.affine[:3, :3]))) / 1e6
 
     def contains(self, points_lps_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
         """For each point (n, 3) in LPS mm: is it inside a lung? (n,)"""
