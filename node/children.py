@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 RESTART_WAIT_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Between restarts of a worker that keeps ending; the last one repeats."""
 STEADY_AFTER_S = 60.0
+AI_MODULES = ("torch", "highdicom")
+"""Of the AI extra: the node itself never imports them."""
 
 
 class Ear(Protocol):
@@ -120,6 +123,16 @@ def _tell(member: _Receiver, message: receiver.Know | receiver.Stop) -> None:
         member.pipe.send(message)
     except OSError:
         log.warning("a receiver does not listen", extra={"receiver": member.id})
+
+
+def worker_of(settings: Settings) -> "WorkerChild | None":
+    """The worker that the settings ask for, where it could read anything at all."""
+    if not settings.runs_worker:
+        return None
+    if any(find_spec(name) is None for name in AI_MODULES):
+        log.warning("no worker is started: the AI extra is missing, install nodus[ai]")
+        return None
+    return WorkerChild(settings)
 
 
 class WorkerChild:

@@ -28,7 +28,7 @@ from sqlalchemy.orm import Session
 from node.audit.anchor import Anchors, load_or_make_key
 from node.catalog import audit, installation, jobs, outbox, peers
 from node.catalog.session import Catalog
-from node.children import ReceiverPool, WorkerChild
+from node.children import ReceiverPool, WorkerChild, worker_of
 from node.dicom import store_scu
 from node.domain.audit import Event, EventKind
 from node.domain.peers import Sender
@@ -180,7 +180,7 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node
         peers.configure_destinations(session, [each.destination() for each in settings.destinations])
     metrics, inbox, associations = Metrics(), register.Inbox(), OpenAssociations()
     listener = Listener(catalog, inbox, associations, metrics)
-    worker = WorkerChild(settings) if settings.runs_worker else None
+    worker = worker_of(settings)
     loops: list[Loop] = []
     web = _web(catalog, loops, metrics, page)
     rest = partial(_register_rest, catalog, spool, inbox)

@@ -1,18 +1,27 @@
 """The Celery app: queues, time limits, late acknowledgement."""
 
+import logging
+import multiprocessing
 import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery, signals
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from node import logs, queue
 from node.catalog import jobs
+from node.catalog.session import Catalog
+from node.errors import NodusError
 from node.settings import Settings, load
 from workers.tasks import Workplace, perform
+
+log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 5.0
 PREPARE_WITHIN_S = 120.0
@@ -48,15 +57,34 @@ def make_app(settings: Settings) -> Celery:
 
 
 def beat(settings: Settings, name: str, stop: threading.Event) -> None:
-    """Say every few seconds that this worker is there, so that jobs are published for it."""
+    """Say every few seconds that this worker is there, so that jobs are published for it; take it back at the end."""
     catalog = Workplace(settings).catalog
-    while True:
+    while not stop.is_set():
+        _tell(catalog, lambda session: jobs.worker_seen(session, name, settings.worker_slots, datetime.now(UTC)))
+        stop.wait(BEAT_EVERY_S)
+    _tell(catalog, lambda session: jobs.worker_gone(session, name))
+
+
+def _tell(catalog: Catalog, what: Callable[[Session], None]) -> None:
+    """One that fails is made good by the next; silence for good would stop every job."""
+    try:
         with catalog.writing() as session:
-            jobs.worker_seen(session, name, settings.worker_slots, datetime.now(UTC))
-        if stop.wait(BEAT_EVERY_S):
-            with catalog.writing() as session:
-                jobs.worker_gone(session, name)
-            return
+            what(session)
+    except SQLAlchemyError as error:
+        log.warning("the worker could not say that it is there", extra={"error": type(error).__name__})
+
+
+def prepare_or_end() -> None:
+    """In a new child of the pool: load the networks. Where that fails the whole worker ends, before it takes a job."""
+    try:
+        from workers import pipeline  # here: torch's threads do not survive a fork
+
+        pipeline.prepare()
+    except Exception as error:
+        reason = str(error) if isinstance(error, NodusError) else type(error).__name__
+        log.critical("this worker cannot read anything, and ends", extra={"reason": reason}, exc_info=error)
+        os.kill(os.getppid(), signal.SIGTERM)
+        os._exit(os.EX_UNAVAILABLE)
 
 
 def end_with_parent() -> None:
@@ -68,17 +96,22 @@ def end_with_parent() -> None:
 
 def _register_signals(settings: Settings) -> None:
     stop = threading.Event()
+    prepared = multiprocessing.Event()  # set by the pool's children, which inherit it
     name = f"{socket.gethostname()}-{os.getpid()}"
+
+    def beat_when_prepared() -> None:
+        while not (stop.is_set() or prepared.wait(1.0)):
+            continue
+        beat(settings, name, stop)
 
     @signals.worker_ready.connect(weak=False)
     def ready(**_: Any) -> None:
-        threading.Thread(target=beat, args=(settings, name, stop), daemon=True).start()
+        threading.Thread(target=beat_when_prepared, daemon=True).start()
 
     @signals.worker_process_init.connect(weak=False)
     def prepare_child(**_: Any) -> None:
-        from workers import pipeline  # here: torch's threads do not survive a fork
-
-        pipeline.prepare()
+        prepare_or_end()
+        prepared.set()
 
     @signals.worker_shutting_down.connect(weak=False)
     def stopping(**_: Any) -> None:
