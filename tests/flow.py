@@ -24,7 +24,8 @@ from node.domain.reception import AssociationClosed, AssociationOpened, Ending, 
 from node.domain.uids import derived_uid
 from node.flow import complete, register
 from node.spool import Spool
-from tests.studies import AT, Series, after, arrivals, reception
+from tests.sender import Payload
+from tests.studies import AT, Series, after, arrivals, keep_all, reception
 
 LEASE = timedelta(seconds=60)
 SEG_CLASS, SR_CLASS, PLAIN_SR_CLASS = (
@@ -60,6 +61,14 @@ class Flow:
         if ending is not None:
             self.close(association, ending, at, calling)
         return association
+
+    def take(self, payloads: Iterable[Payload], at: datetime = AT) -> None:
+        """One association brings some instances, their files included."""
+        association = f"a-{next(self._numbers)}"
+        by = reception(at, association)
+        self.associations.take(AssociationOpened(association, "CT1", by.address, at))
+        register.register(self.catalog, self.spool, keep_all(self.spool, payloads, by))
+        self.close(association, Ending.RELEASED, at)
 
     def close(self, association: str, ending: Ending, at: datetime = AT, calling: str = "CT1") -> None:
         """An association ends."""

@@ -52,6 +52,8 @@ class Desk:
     settings: Settings
     catalog: Catalog
     job: Job
+    token: str
+    """Of the claim: each has a folder of its own, so that who lost the lease cannot overwrite what another saved."""
     progress: Progress
 
     def analyse(self) -> Report | None:
@@ -126,7 +128,7 @@ class Desk:
         """Encode every wanted result, every rung of it, and make the files durable."""
         with self.catalog.reading() as session:
             asked = {ResultKind(kind) for each in peers.destinations(session) for kind in each.destination.results}
-        folder = self.settings.data / "results" / str(self.job.id)
+        folder = self.settings.data / "results" / str(self.job.id) / self.token
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return tuple(
             self._keep(folder, rung, encoded)

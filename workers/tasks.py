@@ -84,7 +84,7 @@ def perform(workplace: Workplace, job_id: int) -> None:
         return
     log.info("job claimed", extra=_names(claim.job))
     with suppress(LeaseLost), _heartbeat(claim):
-        _work(claim)
+        work(claim)
 
 
 def _claim(workplace: Workplace, job_id: int) -> Claim | None:
@@ -98,10 +98,14 @@ def _claim(workplace: Workplace, job_id: int) -> Claim | None:
     return Claim(workplace, job, token)
 
 
-def _work(claim: Claim) -> None:
+def work(claim: Claim) -> None:
     """Run the job and end it: with results, with a failure by class, or back in the queue."""
     try:
         report = _report(claim)
+        if report is None:
+            claim.give_back(STALE_WAIT)
+        else:
+            _save(claim, report)
     except LeaseLost:
         log.warning("the lease was lost", extra=_names(claim.job))
         raise
@@ -115,17 +119,12 @@ def _work(claim: Claim) -> None:
         named = isinstance(error, NodusError)
         text = str(error) if named else f"Unexpected error ({type(error).__name__}); the worker's log has it."
         claim.fail(Failure.UNKNOWN, text)
-    else:
-        if report is None:
-            claim.give_back(STALE_WAIT)
-        else:
-            _save(claim, report)
 
 
 def _report(claim: Claim) -> "Report | None":
     from workers.report import Desk  # in the pool's child: torch's threads do not survive a fork
 
-    desk = Desk(claim.workplace.settings, claim.workplace.catalog, claim.job, claim.progress)
+    desk = Desk(claim.workplace.settings, claim.workplace.catalog, claim.job, claim.token, claim.progress)
     return desk.analyse() if claim.job.kind is JobKind.ANALYSIS else desk.tell()
 
 

@@ -266,10 +266,11 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_result_job_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_result")),
-        sa.UniqueConstraint("sop_instance_uid", name=op.f("uq_result_sop_instance_uid")),
+        sa.UniqueConstraint("job_id", "kind", "rung", name=op.f("uq_result_job_id_kind_rung")),
     )
     with op.batch_alter_table("result", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_result_job_id"), ["job_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_result_sop_instance_uid"), ["sop_instance_uid"], unique=False)
 
     op.create_table(
         "installation",
@@ -283,6 +284,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Back."""
     with op.batch_alter_table("result", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_result_sop_instance_uid"))
         batch_op.drop_index(batch_op.f("ix_result_job_id"))
 
     op.drop_table("result")

@@ -14,6 +14,7 @@ from node.domain.delivery import SENDING_ORDER, OutboxState, ResultKind, Rung, S
 from node.domain.study import Completeness
 
 UNSENT = (OutboxState.HELD, OutboxState.DUE)
+SEEN = outbox.c.state != OutboxState.CANCELLED
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class StoredResult:
 
 def keep_results(session: Session, job_id: int, results: Iterable[StoredResult]) -> None:
     """Enter the encoded results of a job, every rung of each."""
-    session.execute(insert(result), [{"job_id": job_id, **each.__dict__} for each in results])
+    if rows := [{"job_id": job_id, **each.__dict__} for each in results]:
+        session.execute(insert(result), rows)
 
 
 def hold(session: Session, job_id: int, kinds: Iterable[ResultKind], notice: bool, now: datetime) -> None:
@@ -76,9 +78,22 @@ def cancel_unsent(session: Session, job_id: int) -> bool:
         .where(outbox.c.job_id == job_id, outbox.c.state.in_(UNSENT), outbox.c.attempts == 0)
         .values(state=OutboxState.CANCELLED)
     )
-    seen = outbox.c.state != OutboxState.CANCELLED
-    left = session.scalars(select(outbox.c.id).where(outbox.c.job_id == job_id, seen).limit(1))
+    left = session.scalars(select(outbox.c.id).where(outbox.c.job_id == job_id, SEEN).limit(1))
     return left.first() is None
+
+
+def newest_job_seen(session: Session, study_id: int) -> int | None:
+    """The newest job of a study of whose results some destination may have seen one; ask after `cancel_unsent`."""
+    query = (
+        select(func.max(outbox.c.job_id)).join(job, job.c.id == outbox.c.job_id).where(job.c.study_id == study_id, SEEN)
+    )
+    return session.execute(query).scalar_one_or_none()
+
+
+def is_held(session: Session, job_id: int) -> bool:
+    """Whether results of a job wait for their study to be complete."""
+    held = (outbox.c.job_id == job_id) & (outbox.c.state == OutboxState.HELD)
+    return session.scalars(select(outbox.c.id).where(held).limit(1)).first() is not None
 
 
 def jobs_to_release(session: Session) -> list[tuple[int, str]]:

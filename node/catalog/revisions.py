@@ -27,7 +27,7 @@ class Plan:
 
 def open_revision(session: Session, plan: Plan, now: datetime) -> int:
     """Create the job of a new revision; what the one before sent gets a successor, the rest is cancelled."""
-    predecessor = _give_way(session, plan)
+    predecessor = _give_way(session, plan.study_id, plan.kind)
     job_id = jobs.create(
         session,
         now,
@@ -45,21 +45,18 @@ def open_revision(session: Session, plan: Plan, now: datetime) -> int:
     return job_id
 
 
-def _give_way(session: Session, plan: Plan) -> int | None:
+def _give_way(session: Session, study_id: int, kind: JobKind) -> int | None:
     """Supersede what stands; returns the job whose results a successor must name, if any was ever sent.
 
     A dead job stays dead while only a notice follows: somebody is to see it, and to retry it.
     """
-    standing = jobs.standing(session, plan.study_id)
-    for job in standing:
-        if job.state is not JobState.DEAD or plan.kind is not JobKind.NOTICE:
+    for job in jobs.standing(session, study_id):
+        outbox.cancel_unsent(session, job.id)
+        if job.state is not JobState.DEAD or kind is not JobKind.NOTICE:
             jobs.change_state(session, job, JobState.SUPERSEDED)
             uid = job.study_instance_uid
             audit.append(session, Event(EventKind.JOB_SUPERSEDED, study_instance_uid=uid, job_id=job.id))
-    if not standing:
-        return None
-    previous = standing[-1]
-    return previous.predecessor_job_id if outbox.cancel_unsent(session, previous.id) else previous.id
+    return outbox.newest_job_seen(session, study_id)
 
 
 def record_failure(session: Session, job: Job, failure: Failure, text: str, now: datetime) -> None:
@@ -86,6 +83,8 @@ def tell_not_analysed(
     uid = studies.study_uid(session, study_id)
     detail = {"reasons": " ".join(reasons)}
     audit.append(session, Event(EventKind.STUDY_NOT_ANALYSED, study_instance_uid=uid, detail=detail, at=now))
-    if notice:
+    if not notice:
+        _give_way(session, study_id, JobKind.NOTICE)
+    else:
         series_id, digest = (of.series_id, of.digest) if of else (None, "")
         open_revision(session, Plan(study_id, JobKind.NOTICE, series_id, digest, reasons), now)

@@ -189,10 +189,11 @@ result = Table(
     Column("kind", String(8), nullable=False),
     Column("rung", Integer, nullable=False),
     Column("sop_class_uid", Uid, nullable=False),
-    Column("sop_instance_uid", Uid, nullable=False, unique=True),
+    Column("sop_instance_uid", Uid, nullable=False, index=True),  # equal in two jobs of which only one was sent
     Column("series_instance_uid", Uid, nullable=False),
     Column("path", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
+    UniqueConstraint("job_id", "kind", "rung"),
 )
 
 outbox = Table(

@@ -53,7 +53,6 @@ class OpenStudy:
     series_open: int
     gapless: bool
     """Every series in it is complete by the evidence of a gapless stack."""
-    conflicts: int
     revision: int
 
 

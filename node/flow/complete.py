@@ -7,13 +7,13 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from node.catalog import audit, jobs, peers, studies
+from node.catalog import audit, jobs, outbox, peers, studies
 from node.catalog.revisions import Plan, open_revision, tell_not_analysed
 from node.catalog.session import Catalog
 from node.domain.audit import Event, EventKind
 from node.domain.completeness import Activity, Evidence, Patience, evidence
 from node.domain.eligibility import Eligibility, best, judge, may_be_chest
-from node.domain.job import JobKind
+from node.domain.job import JobKind, JobState
 from node.domain.peers import Sender, standing_of
 from node.domain.reception import OpenAssociations
 from node.domain.stack import stack_of
@@ -117,16 +117,35 @@ def choose(verdicts: dict[int, tuple[str, Eligibility]]) -> int | None:
     return next((series_id for series_id, (series_uid, _) in verdicts.items() if series_uid == uid), None)
 
 
-def _read_best(session: Session, study_id: int, now: datetime) -> None:
-    """Open a revision when the images to read are others than those of the job that stands."""
+@dataclass(frozen=True)
+class _Best:
+    """The series to read."""
+
+    series_id: int
+    digest: str
+    in_conflict: bool
+    """Some image of it came twice with different content: nothing is read before a person has decided."""
+
+
+def _best(session: Session, study_id: int) -> _Best | None:
     verdicts = studies.verdicts_of_study(session, study_id)
     chosen = choose(verdicts)
-    if chosen is None or studies.has_conflict(session, study_id):
-        return
-    digest = verdicts[chosen][1].digest
+    if chosen is None:
+        return None
+    return _Best(chosen, verdicts[chosen][1].digest, studies.has_conflict(session, chosen))
+
+
+def _read_best(session: Session, study_id: int, now: datetime) -> None:
+    """Open a revision when the images to read are others than those of the job that stands.
+
+    Not while the series of that job is open again: what came may be nothing that is read.
+    """
     standing = jobs.current(session, study_id)
-    if standing is None or standing.digest != digest:
-        open_revision(session, Plan(study_id, JobKind.ANALYSIS, chosen, digest), now)
+    if standing is not None and standing.series_id is not None and studies.is_open(session, standing.series_id):
+        return
+    one = _best(session, study_id)
+    if one is not None and not one.in_conflict and (standing is None or standing.digest != one.digest):
+        open_revision(session, Plan(study_id, JobKind.ANALYSIS, one.series_id, one.digest), now)
         studies.set_outcome(session, study_id, "", ())
 
 
@@ -135,9 +154,23 @@ def _close_study(session: Session, one: OpenStudy, why: Evidence, now: datetime)
         return False
     detail = {"evidence": str(why)}
     audit.append(session, Event(EventKind.STUDY_COMPLETE, study_instance_uid=one.study_instance_uid, detail=detail))
-    if jobs.current(session, one.id) is None:
+    if not _is_told(session, one.id):
         _end_unread(session, one, now)
     return True
+
+
+def _is_told(session: Session, study_id: int) -> bool:
+    """Whether a job stands that says, or will say, what there is to say of a complete study.
+
+    A reading that is out already is not taken back by a conflict: the first version of an image stays the right one.
+    """
+    standing = jobs.current(session, study_id)
+    if standing is None or standing.kind is JobKind.NOTICE:
+        return standing is not None
+    one = _best(session, study_id)
+    if one is None or one.digest != standing.digest:
+        return False
+    return not one.in_conflict or (standing.state is JobState.DONE and not outbox.is_held(session, standing.id))
 
 
 def _end_unread(session: Session, one: OpenStudy, now: datetime) -> None:
@@ -149,6 +182,6 @@ def _end_unread(session: Session, one: OpenStudy, now: datetime) -> None:
     headers = [header for series_id in ct_series for header in studies.headers_of_series(session, series_id)]
     verdicts = studies.verdicts_of_study(session, one.id)
     reasons = dict.fromkeys(reason for series_id in ct_series for reason in verdicts[series_id][1].reasons)
-    if one.conflicts:
-        reasons = {CONFLICT: None}
+    if choose(verdicts) is not None:
+        reasons = {CONFLICT: None}  # it could be read otherwise
     tell_not_analysed(session, one.id, tuple(reasons), now, notice=may_be_chest(headers))

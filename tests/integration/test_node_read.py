@@ -1,17 +1,19 @@
 """flow/complete.py on both databases: what is read of a complete study, and how it ends when nothing can be."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import update
 
-from node.catalog import tables
+from node.catalog import studies, tables
 from node.catalog.session import Catalog
 from node.domain.instance import InstanceHeader
-from node.flow import complete
+from node.domain.peers import Destination
+from node.domain.study import VersionKind
+from node.flow import complete, release
 from tests.flow import Flow
-from tests.studies import AT, Series, after, with_ct
+from tests.studies import AT, Series, after, arrivals, reception, with_ct
 
 CHEST = Series()
 STUDY = CHEST.study_uid
@@ -136,28 +138,106 @@ def test_a_notice_gives_way_when_the_missing_slices_come(catalog: Catalog) -> No
     assert (flow.study(STUDY)["outcome"], flow.study(STUDY)["reasons"]) == ("", [])
 
 
-def in_conflict(flow: Flow) -> None:
+def in_conflict(flow: Flow, headers: list[InstanceHeader], at: datetime = AT) -> None:
+    """The first of these instances comes again with different content."""
+    (second,) = arrivals(headers[:1], reception(at))
     with flow.catalog.writing() as session:
-        session.execute(update(tables.study).values(conflicts=1))
+        studies.register(session, [replace(second, path=f"{second.path}-second", version=VersionKind.CONFLICT)])
 
 
 def test_a_study_in_conflict_is_not_read_and_says_so(catalog: Catalog) -> None:
     flow = Flow(catalog)
     flow.receive(CHEST.headers())
-    in_conflict(flow)
-    flow.complete(after(3))
+    in_conflict(flow, CHEST.headers())
+    flow.complete(after(15))
     study = flow.study(STUDY)
     assert (study["outcome"], study["reasons"]) == ("not analysed", [complete.CONFLICT])
     assert [job["kind"] for job in flow.jobs()] == ["notice"]
 
 
-def test_a_conflict_after_the_reading_opens_no_revision(catalog: Catalog) -> None:
+def test_a_conflict_of_something_that_is_not_read_stops_nothing(catalog: Catalog) -> None:
     flow = Flow(catalog)
-    flow.receive(CHEST.headers(range(60)))
+    flow.receive([*CHEST.headers(), *report()])
+    in_conflict(flow, report())
+    flow.complete(after(15))
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "queued")]
+
+
+@pytest.mark.parametrize("more", [range(0), range(64, 70)], ids=["alone", "with late slices"])
+def test_a_conflict_before_the_reading_is_done_withdraws_it(catalog: Catalog, more: range) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers())
     flow.complete(after(3))
-    in_conflict(flow)
+    in_conflict(flow, CHEST.headers(), after(10))
+    flow.receive(CHEST.headers(more), after(10))
+    flow.complete(after(30))
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "superseded"), ("notice", "queued")]
+    assert flow.study(STUDY)["reasons"] == [complete.CONFLICT]
+
+
+def test_a_reading_that_is_out_is_not_taken_back_by_a_conflict(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.destination(Destination("PACS", "127.0.0.1", 104))
+    flow.receive(CHEST.headers())
+    flow.complete(after(3))
+    flow.finish(1, after(3))
+    release.step(catalog, after(3))
+    in_conflict(flow, CHEST.headers(), after(10))
+    flow.complete(after(30))
+    assert [job["state"] for job in flow.jobs()] == ["done"]
+    assert flow.study(STUDY)["conflicts"] == 1  # a person sees it
+
+
+def test_a_reading_that_is_held_is_withdrawn_by_a_conflict(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.destination(Destination("PACS", "127.0.0.1", 104))
+    flow.receive([*CHEST.headers(), *report()])
+    flow.complete(after(3))
+    flow.finish(1, after(3))
+    in_conflict(flow, CHEST.headers(), after(10))
+    flow.complete(after(30))
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "superseded"), ("notice", "queued")]
+    assert {state for _, _, state in flow.outbox()} == {"cancelled"}
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["queued", "held"])
+def test_a_reading_of_what_turns_out_to_be_incomplete_is_withdrawn(catalog: Catalog, done: bool) -> None:
+    flow = Flow(catalog)
+    flow.destination(Destination("PACS", "127.0.0.1", 104))
+    flow.receive([*CHEST.headers(range(50)), *report()])
+    flow.complete(after(3))
+    if done:
+        flow.finish(1, after(4))
+    flow.receive(CHEST.headers(range(60, 64)), after(5))
+    flow.complete(after(25))
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "superseded"), ("notice", "queued")]
+    assert flow.study(STUDY)["outcome"] == "not analysed"
+    assert {state for _, _, state in flow.outbox()} <= {"cancelled"}
+
+
+def test_a_report_that_is_out_gets_a_notice_as_successor_when_its_series_turns_out_incomplete(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.destination(Destination("PACS", "127.0.0.1", 104))
+    flow.receive(CHEST.headers(range(50)))
+    flow.complete(after(3))
+    flow.finish(1, after(4))
+    with catalog.writing() as session:
+        session.execute(update(tables.outbox).values(state="delivered", attempts=1))
     flow.receive(CHEST.headers(range(60, 64)), after(60))
-    flow.complete(after(75))
+    flow.complete(after(90))
+    assert [(job["kind"], job["predecessor_job_id"]) for job in flow.jobs()] == [("analysis", None), ("notice", 1)]
+
+
+def test_a_worse_series_does_not_take_the_place_of_a_better_one_that_is_open_again(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers())
+    flow.complete(after(3))
+    late = [replace(header, ct=None, modality="SR") for header in Series(count=65).headers([64])]
+    flow.receive(late, after(10), ending=None)
+    flow.receive(Series(series="thick", thickness_mm=4).headers(), after(10), calling="CT2")
+    flow.complete(after(14))
+    assert [row["state"] for row in flow.rows(tables.series)] == ["receiving", "complete"]
+    flow.complete(after(40))
     assert [job["state"] for job in flow.jobs()] == ["queued"]
 
 

@@ -8,10 +8,10 @@ from sqlalchemy import and_, case, func, not_, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
-from node.catalog.tables import series, study
+from node.catalog.tables import instance, series, study
 from node.domain.completeness import Evidence
 from node.domain.eligibility import Eligibility, Level
-from node.domain.study import Completeness, OpenSeries, OpenStudy
+from node.domain.study import Completeness, OpenSeries, OpenStudy, VersionKind
 
 
 def open_series(session: Session) -> list[OpenSeries]:
@@ -98,6 +98,19 @@ def study_uid(session: Session, study_id: int) -> str:
     return uid
 
 
-def has_conflict(session: Session, study_id: int) -> bool:
-    """Whether some instance of a study came twice with different content."""
-    return bool(session.execute(select(study.c.conflicts).where(study.c.id == study_id)).scalar_one())
+def is_open(session: Session, series_id: int) -> bool:
+    """Whether more may come of a series."""
+    state = session.execute(select(series.c.state).where(series.c.id == series_id)).scalar_one()
+    return bool(state == Completeness.RECEIVING)
+
+
+def has_conflict(session: Session, series_id: int) -> bool:
+    """Whether some instance of a series came again with different content, wherever that says it belongs."""
+    other = instance.alias()
+    query = (
+        select(instance.c.id)
+        .join(other, other.c.sop_instance_uid == instance.c.sop_instance_uid)
+        .where(instance.c.series_id == series_id, other.c.version == VersionKind.CONFLICT)
+        .limit(1)
+    )
+    return session.scalars(query).first() is not None
