@@ -9,8 +9,10 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from node.domain.eligibility import Level, judge
 from node.domain.finding import Finding
 from node.domain.outcome import Conclusion, Outcome
+from node.headers import read_header
 from workers.classify import Judged, classify, composition
 from workers.detect import detect
 from workers.lungs import Lungs, segment_lungs
@@ -25,8 +27,8 @@ from workers.volume import Mask, Volume, load_series
 VERSION = "1"
 """Of this chain; part of every result's identity. Raise it when the same images may read differently."""
 
-THICK_SLICES_MM, SMALLEST_ON_THICK_MM = 3.05, 6.0
-"""On slices further apart, nodules below this size are not assessed."""
+SMALLEST_ON_THICK_MM = 6.0
+"""On slices that are thick or far apart, nodules below this size are not assessed."""
 
 Progress = Callable[[str, int], None]
 """Stage and percent."""
@@ -95,7 +97,13 @@ def read(
         masks = segment(volume, judged)
     with watch.stage("measure", 80):
         measured = [measure(volume, mask) for mask in masks]
-        found = _findings(volume, lungs, list(zip(judged, masks, measured, strict=True)))
+        smallest = smallest_assessed_mm(paths)
+        nodules = [
+            each
+            for each in zip(judged, masks, measured, strict=True)
+            if each[2].measurements.mean_diameter_mm >= smallest
+        ]
+        found = _findings(volume, lungs, nodules)
     findings, kept = tuple(finding for finding, _ in found), tuple(mask for _, mask in found)
     return Reading(conclude(findings, limits), series.headers, volume, findings, kept, watch.seconds)
 
@@ -107,13 +115,17 @@ def conclude(findings: Sequence[Finding], limitations: Sequence[str]) -> Conclus
     return Conclusion(Outcome.FINDINGS if findings else Outcome.NO_FINDINGS)
 
 
+def smallest_assessed_mm(paths: Sequence[Path]) -> float:
+    """Mean diameter below which nothing is reported; asks the same verdict that announces it in the report."""
+    level = judge(read_header(path) for path in paths).level
+    return 0.0 if level in (Level.FULL, Level.PARTIAL) else SMALLEST_ON_THICK_MM
+
+
 def _findings(
     volume: Volume, lungs: Lungs, nodules: Sequence[tuple[Judged, Mask, Measured]]
 ) -> list[tuple[Finding, Mask]]:
-    """Findings by decreasing score, numbered; without what is too small for the slices."""
-    smallest = SMALLEST_ON_THICK_MM if volume.spacing_zyx_mm[0] > THICK_SLICES_MM else 0.0
-    assessed = [each for each in nodules if each[2].measurements.mean_diameter_mm >= smallest]
-    ordered = sorted(assessed, key=lambda each: (-each[0].score, -each[2].voxel_volume_mm3))
+    """Findings by decreasing score, numbered."""
+    ordered = sorted(nodules, key=lambda each: (-each[0].score, -each[2].voxel_volume_mm3))
     return [
         (
             Finding(

@@ -1,0 +1,25 @@
+"""What the chain decides around its networks."""
+
+from pathlib import Path
+
+import pytest
+
+from node.domain.eligibility import judge
+from node.headers import read_header
+from tests.builders import write_series
+from tests.studies import Series
+from workers.pipeline import smallest_assessed_mm
+
+
+@pytest.mark.parametrize(
+    ("thickness_mm", "step_mm", "smallest_mm"),
+    [(2.5, 2.5, 0.0), (3.0, 3.04, 0.0), (5.0, 2.5, 6.0), (2.0, 4.0, 6.0), (5.0, 5.0, 6.0)],
+)
+def test_small_nodules_are_left_out_exactly_where_the_verdict_says_so(
+    thickness_mm: float, step_mm: float, smallest_mm: float, tmp_path: Path
+) -> None:
+    series = Series(step_mm=step_mm, thickness_mm=thickness_mm, count=80)
+    paths = write_series(series.datasets(), tmp_path)
+    assert smallest_assessed_mm(paths) == smallest_mm
+    reasons = judge(read_header(path) for path in paths).reasons
+    assert any("nodules under 6 mm were not assessed" in reason for reason in reasons) is (smallest_mm > 0)
