@@ -41,6 +41,7 @@ class Author:
             volume=reading.volume,
             findings=reading.findings,
             masks=reading.masks,
+            more_findings=reading.more_findings,
             predecessors=self.predecessors,
         )
 

@@ -21,6 +21,8 @@ from workers.volume import Mask, Volume
 
 BATCH = 16
 """Patches in one pass."""
+LAST = 4
+"""The last fourth of the candidates tells whether those behind them may hold nodules."""
 CALCIFIED_HU, CALCIFIED_SHARE = 180, 0.35
 """A nodule is calcified where this share of its inner voxels is above; contrast rarely brings a nodule that far."""
 SOLID_HU = -350
@@ -54,16 +56,43 @@ class Judged:
     """What the network says: solid, part-solid, ground glass; sums to 1."""
 
 
-def classify(
-    volume: Volume, candidates: Sequence[Candidate], point: OperatingPoint | None = None
-) -> tuple[Judged, ...]:
-    """Look at each candidate again; return those above the finding score, best first, not more than the most.
+@dataclass(frozen=True)
+class Selection:
+    """The nodules that are reported, and what a reader must know about the others."""
+
+    nodules: tuple[Judged, ...]
+    """Best first."""
+    limitations: tuple[str, ...] = ()
+
+    @property
+    def more(self) -> bool:
+        """There may be more nodules than these."""
+        return bool(self.limitations)
+
+
+def classify(volume: Volume, candidates: Sequence[Candidate], point: OperatingPoint | None = None) -> Selection:
+    """Look at the best candidates again, best first as `detect` gives them; select those above the finding score.
 
     Raises WeightsError where the weights are not the recorded ones.
     """
     point = point or OperatingPoint()
-    judged = sorted(judge(volume, candidates), key=lambda one: -one.score)
-    return tuple(one for one in judged if one.score >= point.finding_score)[: point.most_findings]
+    seen = candidates[: point.most_candidates]
+    return select(judge(volume, seen), len(candidates) - len(seen), point)
+
+
+def select(judged: Sequence[Judged], unseen: int, point: OperatingPoint) -> Selection:
+    """The nodules among candidates, which are in the detector's order; `unseen` more came behind them.
+
+    What was not looked at matters as long as the last ones that were looked at still hold nodules.
+    """
+    nodules = sorted((one for one in judged if one.score >= point.finding_score), key=lambda one: -one.score)
+    most, limitations = point.most_findings, []
+    if len(nodules) > most:
+        limitations.append(f"More than {most} nodules were found; only the {most} most certain were assessed.")
+    last = judged[-(len(judged) // LAST) :]
+    if unseen and any(one.score >= point.finding_score for one in last):
+        limitations.append(f"Very many places look like nodules; only the {len(judged)} most suspicious were assessed.")
+    return Selection(tuple(nodules[:most]), tuple(limitations))
 
 
 def judge(volume: Volume, candidates: Sequence[Candidate]) -> tuple[Judged, ...]:

@@ -68,8 +68,7 @@ def detect(volume: Volume, lungs: LungField, point: OperatingPoint | None = None
     lines = _lung_box(ct, lungs, network.config.spacing_mm)
     hu = sample(ct.hu, lines)
     peaks = find_peaks(network, hu, point.candidate_score)
-    inside = [found for found in _candidates(peaks, lines, ct) if _in_lungs(found, lungs)]
-    return tuple(inside[: point.most_candidates])
+    return tuple(found for found in _candidates(peaks, lines, ct) if _in_lungs(found, lungs))
 
 
 def _lung_box(ct: Upright, lungs: LungField, spacing_mm: float) -> Lines:

@@ -46,6 +46,8 @@ class Reading:
     masks: tuple[Mask, ...]
     """One per finding, same order."""
     timings_s: dict[str, float]
+    more_findings: bool = False
+    """There may be more nodules than `findings` names; a limitation says why."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def read(
     with watch.stage("detect", 30):
         candidates = detect(volume, lungs, point)
     with watch.stage("classify", 55):
-        judged = classify(volume, candidates, point)
+        selection = classify(volume, candidates, point)
+        judged, limits = selection.nodules, (*limits, *selection.limitations)
     with watch.stage("segment", 70):
         masks = segment(volume, judged)
     with watch.stage("measure", 80):
@@ -105,7 +108,8 @@ def read(
         ]
         found = _findings(volume, lungs, nodules)
     findings, kept = tuple(finding for finding, _ in found), tuple(mask for _, mask in found)
-    return Reading(conclude(findings, limits), series.headers, volume, findings, kept, watch.seconds)
+    conclusion = conclude(findings, limits)
+    return Reading(conclusion, series.headers, volume, findings, kept, watch.seconds, selection.more)
 
 
 def conclude(findings: Sequence[Finding], limitations: Sequence[str]) -> Conclusion:

@@ -55,6 +55,7 @@ CASES: dict[str, tuple[int, Scan, bool, Callable[[Reading], ResultRequest]]] = {
     "twenty nodules": (3, Scan(), False, twenty),
     "partial without nodules": (0, Scan(), False, lambda found: result_request(found, PARTIAL)),
     "partial with nodules": (2, Scan(), False, lambda found: result_request(found, PARTIAL)),
+    "more nodules than named": (2, Scan(), False, lambda found: result_request(found, PARTIAL, more_findings=True)),
     "not analysed": (0, Scan(), False, not_analysed),
     "enhanced CT": (3, Scan(), True, result_request),
     "enhanced CT without nodules": (0, Scan(), True, result_request),

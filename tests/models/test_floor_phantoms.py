@@ -37,7 +37,7 @@ def read() -> list[tuple[Phantom, tuple[Judged, ...], tuple[Mask, ...]]]:
     for seed in SEEDS:
         phantom = chest(spec(seed))
         volume = volume_of(phantom)
-        found = classify(volume, detect(volume, segment_lungs(volume)))
+        found = classify(volume, detect(volume, segment_lungs(volume))).nodules
         every.append((phantom, found, segment(volume, found)))
     return every
 

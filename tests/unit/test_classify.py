@@ -1,12 +1,24 @@
 """Scores of two opinions, and the composition of a nodule from the network's view and its own density."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from node.domain.finding import NoduleType
 from tests.builders import Sphere, as_volume, spheres_hu
-from workers.classify import Judged, classify, combined_score, composition, inner_hu, judge, network_input
+from workers.classify import (
+    Judged,
+    Selection,
+    classify,
+    combined_score,
+    composition,
+    inner_hu,
+    judge,
+    network_input,
+    select,
+)
 from workers.detect import Candidate
 from workers.networks.operating import OperatingPoint
 from workers.volume import Mask, Volume
@@ -86,6 +98,31 @@ def test_every_candidate_is_judged_and_only_the_best_above_the_score_are_returne
     assert len(scores) == 6
     assert all(sum(one.type_shares) == pytest.approx(1) for one in judge(volume, candidates))
     found = classify(volume, candidates, OperatingPoint(finding_score=0.0, most_findings=3))
-    assert [one.score for one in found] == sorted(scores, reverse=True)[:3]
-    assert classify(volume, candidates, OperatingPoint(finding_score=1.0)) == ()
-    assert classify(volume, [], OperatingPoint()) == ()
+    assert [one.score for one in found.nodules] == sorted(scores, reverse=True)[:3]
+    assert classify(volume, candidates, OperatingPoint(finding_score=1.0)) == Selection(())
+    assert classify(volume, [], OperatingPoint()) == Selection(())
+
+
+def opinions(*scores: float) -> list[Judged]:
+    return [replace(judged(), score=score) for score in scores]
+
+
+def test_more_nodules_than_are_reported_are_told() -> None:
+    point = OperatingPoint(finding_score=0.3, most_findings=2)
+    whole = select(opinions(0.9, 0.1, 0.4), unseen=0, point=point)
+    assert ([one.score for one in whole.nodules], whole.limitations, whole.more) == ([0.9, 0.4], (), False)
+    cut = select(opinions(0.4, 0.9, 0.3), unseen=0, point=point)
+    assert [one.score for one in cut.nodules] == [0.9, 0.4]
+    assert cut.limitations == ("More than 2 nodules were found; only the 2 most certain were assessed.",)
+    assert cut.more
+
+
+def test_places_that_nobody_looked_at_are_told_while_the_last_ones_seen_still_hold_nodules() -> None:
+    point = OperatingPoint(finding_score=0.3, most_candidates=8)
+    dry = opinions(0.9, 0.8, 0.4, 0.1, 0.1, 0.5, 0.1, 0.1)
+    assert select(dry, unseen=5, point=point).limitations == ()
+    running = opinions(0.9, 0.8, 0.4, 0.1, 0.1, 0.1, 0.1, 0.3)
+    assert select(running, unseen=0, point=point).limitations == ()
+    told = select(running, unseen=5, point=point)
+    assert told.limitations == ("Very many places look like nodules; only the 8 most suspicious were assessed.",)
+    assert told.more

@@ -127,6 +127,16 @@ def test_the_report_opens_with_what_a_reader_must_know(three: Reading) -> None:
     assert lines[4].endswith(f"series 3 image {key.instance_number}")
 
 
+def test_a_report_that_does_not_hold_every_nodule_never_counts_them_all(three: Reading) -> None:
+    told = result_request(three, Conclusion(Outcome.PARTIAL, ("More than 3 nodules were found.",)), more_findings=True)
+    document = parsed(encode_sr(told))
+    assert comments(document)[0].startswith("At least 3 lung nodules found")
+    assert not items(document, "Number of similar findings")
+    assert parsed(encode_secondary_capture(told)).ImageComments.startswith("At least 3 lung nodules found")
+    whole = parsed(encode_sr(result_request(three)))
+    assert number(whole, "Number of similar findings") == 3
+
+
 def test_each_nodule_has_its_measurements_with_units_and_derivation(three: Reading) -> None:
     document = parsed(encode_sr(result_request(three)))
     groups = [g for g in items(document, "Measurement Group") if items(g, "Referenced Segment")]

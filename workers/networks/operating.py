@@ -10,8 +10,8 @@ class OperatingPoint:
     candidate_score: float = 0.05
     """Least detector score for a second look."""
     most_candidates: int = 48
-    """Second looks for one scan, best first: bounds the time."""
+    """Second looks for one scan, best first: bounds the time. The report says so where more may matter."""
     finding_score: float = 0.3
     """Least combined score of a reported finding."""
     most_findings: int = 10
-    """Reported findings for one scan, best first."""
+    """Reported findings for one scan, best first. The report says so where there are more."""

@@ -75,6 +75,8 @@ class ResultRequest:
     """Ordinals 1..n in order."""
     masks: tuple[Mask, ...] = ()
     """One per finding, same order."""
+    more_findings: bool = False
+    """There may be more nodules than `findings` names: their number is no total."""
     predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
     """By SOP Class UID."""
 

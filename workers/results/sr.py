@@ -134,7 +134,10 @@ def _algorithm(request: ResultRequest) -> hd.AlgorithmIdentification:
 
 
 def _examination(request: ResultRequest) -> hd.MeasurementsAndQualitativeEvaluations:
-    """The group that says how the reading ended. Without findings there is no Finding item; see PS3.16 CID 6047."""
+    """The group that says how the reading ended. Without findings there is no Finding item; see PS3.16 CID 6047.
+
+    The number of findings is left out where it would be read as a total and is none.
+    """
     outcome, count = request.conclusion.outcome, len(request.findings)
     evaluations = [hd.QualitativeEvaluation(c.ALGORITHMS_SUMMARY, c.summary_code(outcome, count > 0))]
     if outcome is Outcome.NO_FINDINGS:
@@ -146,7 +149,7 @@ def _examination(request: ResultRequest) -> hd.MeasurementsAndQualitativeEvaluat
         tracking_identifier=hd.TrackingIdentifier(request.identity.uid("examination"), "Exam summary"),
         algorithm_id=_algorithm(request),
         finding_sites=[hd.FindingSite(c.LUNG)] if analysed else None,
-        measurements=[number] if analysed else None,
+        measurements=[number] if analysed and not request.more_findings else None,
         qualitative_evaluations=evaluations,
     )
 

@@ -29,6 +29,8 @@ def headline(request: ResultRequest) -> str:
         return "AI lung nodule: NOT ANALYSED. The images were not read; this is not a negative result."
     scope = " in the part that could be assessed" if outcome is Outcome.PARTIAL else ""
     found = "1 lung nodule" if count == 1 else f"{count or 'No'} lung nodule{'s' if count else ''}"
+    if count and request.more_findings:
+        found = f"At least {found}"
     first = f"{found} found{scope} ({BANNER})."
     if not count:
         return first
