@@ -26,7 +26,7 @@ from node.domain.delivery import OutboxState
 from node.domain.job import JobKind, JobState
 from node.domain.peers import Sender, Standing
 from node.errors import CatalogError, PeerFailed, SettingsError, Unavailable
-from node.run import anchors_of, catalog_of
+from node.run import anchors_of, catalog_of, has_catalog
 from node.settings import Settings
 
 Row = Mapping[str, Any]
@@ -74,9 +74,11 @@ def _cell(value: Any) -> str:
 
 @contextmanager
 def _open(settings: Settings) -> Iterator[Catalog]:
-    """The catalog of a data directory that exists. Raises Unavailable."""
+    """The catalog of a data directory where a node has run. Raises Unavailable."""
     if not settings.data.is_dir():
         raise Unavailable(f"There is no data directory {settings.data}; name it with --data or NODUS_DATA.")
+    if not has_catalog(settings):
+        raise Unavailable(f"No node has run here: {settings.data} holds no catalog; `nodus up` makes one.")
     catalog = catalog_of(settings)
     try:
         catalog.migrate()

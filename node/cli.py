@@ -54,19 +54,18 @@ def _extras() -> dict[str, click.Command]:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--debug", is_flag=True, help="Show stack traces.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show stack traces; may stand anywhere.")
 @click.version_option(package_name="nodus")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli() -> None:
     """Nodus: a DICOM node that reads chest CT with AI and answers in the PACS's own language."""
-    ctx.obj = debug
 
 
 def main() -> None:
     """Entry point: errors are one sentence, exit code 1 (2 for a wrong command line)."""
     debug = "--debug" in sys.argv
+    arguments = [each for each in sys.argv[1:] if each != "--debug"]
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(arguments, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         sys.exit(130)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from pynetdicom import _config as pynetdicom_config
 from sqlalchemy.exc import SQLAlchemyError
@@ -55,10 +56,28 @@ REGISTER_EVERY_S = 0.1
 """Files that come within this time share one transaction."""
 
 
+def private_folder(data: Path) -> None:
+    """Make a data directory where there is none, and close it to others. Raises SettingsError."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if data.stat().st_mode & 0o077:
+            data.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"The data directory {data} cannot be used ({_reason(error)}); choose another --data."
+        ) from None
+
+
 def catalog_of(settings: Settings) -> Catalog:
     """The catalog of a data directory. Creates the directory and the audit key where they are missing."""
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(settings.data)
     return Catalog(settings.database, load_or_make_key(settings.data / "audit.key"))
+
+
+def has_catalog(settings: Settings) -> bool:
+    """Whether a node has ever run on a data directory."""
+    made = [settings.data / "audit.key"] + [settings.data / "nodus.db"] * (not settings.database_url)
+    return all(path.exists() for path in made)
 
 
 def anchors_of(settings: Settings) -> Anchors:
@@ -69,13 +88,26 @@ def anchors_of(settings: Settings) -> Anchors:
 @contextmanager
 def only_node(data: Path) -> Iterator[None]:
     """Hold the lock of a data directory. Raises DataDirectoryInUse."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / "nodus.lock").open("ab") as handle:
+    private_folder(data)
+    with _lock_file(data) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataDirectoryInUse(f"A node is running on {data} already; stop it, or use another --data.") from None
         yield
+
+
+def _lock_file(data: Path) -> BinaryIO:
+    try:
+        return (data / "nodus.lock").open("ab")
+    except OSError as error:
+        raise SettingsError(
+            f"The data directory {data} cannot be written ({_reason(error)}); choose another --data."
+        ) from None
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else "not possible"
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
@@ -84,8 +116,7 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else "not possible"
-        raise SettingsError(f"Cannot listen on {host}:{port} ({reason}); choose another {setting}.") from None
+        raise SettingsError(f"Cannot listen on {host}:{port} ({_reason(error)}); choose another {setting}.") from None
 
 
 @dataclass

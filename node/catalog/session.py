@@ -1,7 +1,8 @@
 """Opens the database, migrates it, and hands out transactions that close with their audit rows."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -10,11 +11,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from node.catalog import audit
-from node.errors import CatalogError
+from node.errors import CatalogError, SettingsError
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -67,9 +68,23 @@ def alembic_config() -> Config:
 
 
 def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    """Raises SettingsError, without the URL in it: that may hold a password."""
+    try:
+        if make_url(url).get_backend_name() == "sqlite":
+            return _sqlite(url)
+        if make_url(url).get_backend_name() == "postgresql":
+            return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    except (ArgumentError, ImportError, ValueError):
+        pass
+    raise SettingsError(
+        "The database_url is none that Nodus can use: postgresql+psycopg://USER:PASSWORD@HOST/NAME, or none for SQLite."
+    )
+
+
+def _sqlite(url: str) -> Engine:
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    if not (engine.url.database or ":").startswith((":", "file:")):
+        event.listen(engine, "do_connect", _keep_private)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -79,6 +94,15 @@ def _one_moment(engine: Engine) -> Engine:
     """SQLite reads so by itself."""
     postgres = engine.dialect.name == "postgresql"
     return engine.execution_options(isolation_level="REPEATABLE READ") if postgres else engine
+
+
+def _keep_private(_dialect, _record, arguments, _named) -> None:  # type: ignore[no-untyped-def]
+    """Patients are in it: the file is made closed to others, or closed now; SQLite gives those beside it its mode."""
+    path = Path(arguments[0])
+    with suppress(OSError):  # SQLite says it better
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,118 @@
+"""The data directory and the database: private whoever opens them first, made by `nodus up` alone, refused in words."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from node import cli, run
+from node.errors import SettingsError
+from node.settings import Settings
+from tests.conftest import AUDIT_KEY
+
+Nodus = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def nodus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nodus:
+    """`nodus ARGUMENTS`; returns the exit code and what was printed."""
+    monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "0")
+    monkeypatch.setenv("NODUS_MINIMUM_FREE_FRACTION", "0")
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["nodus", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    return invoke
+
+
+@pytest.fixture
+def _careless() -> Iterator[None]:
+    """The umask of most shells."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def left(tmp_path: Path, sqlite_template: Path) -> Path:
+    """What a node left, unpacked by somebody whose umask lets others read."""
+    folder = tmp_path / "left"
+    folder.mkdir()
+    (folder / "nodus.db").write_bytes(sqlite_template.read_bytes())
+    (folder / "audit.key").write_bytes(AUDIT_KEY)
+    for name, mode in {"": 0o755, "nodus.db": 0o644, "audit.key": 0o600}.items():
+        (folder / name).chmod(mode)
+    return folder
+
+
+def modes(folder: Path) -> set[int]:
+    """Modes of the files in a folder."""
+    return {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.usefixtures("_careless")
+def test_opening_a_database_that_others_can_read_closes_it_to_them(nodus: Nodus, left: Path) -> None:
+    assert nodus("status", "--data", str(left))[0] == 0
+    assert stat.S_IMODE(left.stat().st_mode) == 0o700
+    assert modes(left) == {0o600}
+
+
+@pytest.mark.usefixtures("_careless")
+def test_a_new_database_can_be_read_by_nobody_else(tmp_path: Path) -> None:
+    catalog = run.catalog_of(Settings(data=tmp_path / "new"))
+    catalog.migrate()
+    with catalog.writing():  # the files beside it are there as long as it is open
+        assert modes(tmp_path / "new") == {0o600}
+    catalog.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "studies", "jobs", "retry 1", "senders", "senders allow *@10.0.0.5", "destinations",
+     "destinations echo", "audit list", "audit verify", "audit export"],
+)  # fmt: skip
+def test_a_command_makes_nothing_where_no_node_has_run(nodus: Nodus, tmp_path: Path, command: str) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code, said = nodus(*command.split(), "--data", str(empty))
+    assert (code, said) == (1, f"nodus: No node has run here: {empty} holds no catalog; `nodus up` makes one.\n")
+    assert list(empty.iterdir()) == []
+
+
+def test_a_key_without_its_database_is_no_catalog(nodus: Nodus, left: Path) -> None:
+    (left / "nodus.db").unlink()
+    assert "No node has run here" in nodus("status", "--data", str(left))[1]
+    assert not (left / "nodus.db").exists()
+
+
+def test_a_data_directory_that_cannot_be_made_is_one_sentence(nodus: Nodus) -> None:
+    said = "nodus: The data directory /proc/nope cannot be used (No such file or directory); choose another --data.\n"
+    assert nodus("up", "--data", "/proc/nope") == (1, said)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["not a url", "nonsense://here/db", "postgresql+nonsense://u:secret@here/db", "mysql://u:secret@here/db",
+     "postgresql+psycopg://u:secret@here:port/db"],
+)  # fmt: skip
+def test_a_database_url_that_is_none_is_one_sentence_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        run.catalog_of(Settings(data=tmp_path / "data", database_url=url))
+    assert str(refused.value) == (
+        "The database_url is none that Nodus can use: postgresql+psycopg://USER:PASSWORD@HOST/NAME, or none for SQLite."
+    )
+    assert refused.value.__cause__ is None
+
+
+def test_debug_shows_the_stack_wherever_it_stands(nodus: Nodus, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in (["--debug", "up", "--data", "/proc/nope"], ["up", "--data", "/proc/nope", "--debug"]):
+        monkeypatch.setattr("sys.argv", ["nodus", *arguments])
+        with pytest.raises(SettingsError):
+            cli.main()
