@@ -11,7 +11,7 @@ from pydicom import Dataset
 from node.domain.outcome import Conclusion, Outcome
 from node.domain.uids import ResultIdentity
 from workers import pipeline
-from workers.results import Equipment, Predecessor, ResultRequest
+from workers.results import Equipment, Model, Predecessor, ResultRequest
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Author:
             conclusion=reading.conclusion,
             headers=reading.headers,
             identity=self._identity(sources, models.weights_sha256, models.settings_digest),
-            equipment=self._equipment(models),
+            equipment=self._equipment(models.model),
             model=models.model,
             created=self.created,
             volume=reading.volume,
@@ -46,15 +46,19 @@ class Author:
         )
 
     def notice(self, reasons: Sequence[str], header: Dataset, digest: str) -> ResultRequest:
-        """Only that a study was not analysed, and why; `header` is of one of its images."""
-        models = pipeline.models()
+        """Only that a study was not analysed, and why; `header` is of one of its images.
+
+        No network has a part in it: it must be possible to say where weights are missing or broken, and a retry after
+        they were replaced must say it under the same UIDs.
+        """
+        model = Model(pipeline.NAME, version("nodus"))
         said = hashlib.sha256("\n".join(reasons).encode()).hexdigest()
         return ResultRequest(
             conclusion=Conclusion(Outcome.NOT_ANALYSED, tuple(reasons)),
             headers=(header,),
-            identity=self._identity(((str(header.SOPInstanceUID), digest),), models.weights_sha256, said),
-            equipment=self._equipment(models),
-            model=models.model,
+            identity=self._identity(((str(header.SOPInstanceUID), digest),), "", said),
+            equipment=self._equipment(model),
+            model=model,
             created=self.created,
             predecessors=self.predecessors,
         )
@@ -62,5 +66,5 @@ class Author:
     def _identity(self, sources: tuple[tuple[str, str], ...], weights: str, settings_digest: str) -> ResultIdentity:
         return ResultIdentity(sources, pipeline.VERSION, weights, settings_digest, self.predecessor_uid)
 
-    def _equipment(self, models: pipeline.Models) -> Equipment:
-        return Equipment(self.ae_title, self.installation_id, (f"Nodus {version('nodus')}", models.model.version))
+    def _equipment(self, model: Model) -> Equipment:
+        return Equipment(self.ae_title, self.installation_id, (f"Nodus {version('nodus')}", model.version))

@@ -18,12 +18,13 @@ from workers.detect import detect
 from workers.lungs import Lungs, segment_lungs
 from workers.measure import Measured, measure
 from workers.networks.operating import OperatingPoint
-from workers.networks.weights import ready, registry
+from workers.networks.weights import KINDS, in_use, ready
 from workers.quality import check_quality
 from workers.results import Model
 from workers.segment import segment
 from workers.volume import Mask, Volume, load_series
 
+NAME = "Nodus lung nodule"
 VERSION = "1"
 """Of this chain; part of every result's identity. Raise it when the same images may read differently."""
 
@@ -52,7 +53,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Models:
-    """The networks that are installed, as results name them."""
+    """The networks that read, as results name them."""
 
     model: Model
     weights_sha256: str
@@ -60,17 +61,20 @@ class Models:
 
 
 def models(point: OperatingPoint | None = None) -> Models:
-    """Name and version of the network set, one SHA-256 over all its weights, and one over its thresholds."""
-    records = sorted(registry().items())
+    """Name and version of the network set, one SHA-256 over all its weights, and one over its thresholds.
+
+    Of the networks in this process, which are loaded where they are not yet. Raises WeightsError.
+    """
+    records = [(name, in_use(name)) for name in sorted(KINDS)]
     versions = ", ".join(f"{name} {record.version}" for name, record in records)
     weights = hashlib.sha256("\n".join(record.sha256 for _, record in records).encode()).hexdigest()
     settings = hashlib.sha256(repr(point or OperatingPoint()).encode()).hexdigest()
-    return Models(Model("Nodus lung nodule", versions), weights, settings)
+    return Models(Model(NAME, versions), weights, settings)
 
 
 def prepare() -> None:
     """Load the networks now, so that the first study does not wait for them. Raises WeightsError."""
-    for name in registry():
+    for name in KINDS:
         ready(name)
 
 

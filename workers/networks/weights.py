@@ -35,6 +35,14 @@ class Record:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A network in memory, and the record of the file that it came from."""
+
+    network: nn.Module
+    record: Record
+
+
 def registry(folder: Path = FOLDER) -> dict[str, Record]:
     """All recorded models by name; WeightsError where the registry is missing or broken."""
     try:
@@ -49,6 +57,10 @@ def load(name: str, folder: Path = FOLDER) -> nn.Module:
 
     Raises WeightsError where the file is missing, its SHA-256 is not the recorded one, or it does not fit.
     """
+    return _checked(name, folder).network
+
+
+def _checked(name: str, folder: Path) -> Loaded:
     record = registry(folder).get(name)
     if record is None:
         raise WeightsError(f"No weights are recorded under the name {name!r}.")
@@ -57,7 +69,7 @@ def load(name: str, folder: Path = FOLDER) -> nn.Module:
         raise WeightsError(f"The weights of {name!r} are missing: {record.file} is not installed.")
     if sha256_of(path) != record.sha256:
         raise WeightsError(f"The weights of {name!r} are not the recorded ones: the SHA-256 of {record.file} differs.")
-    return read(name, path)
+    return Loaded(read(name, path), record)
 
 
 def read(name: str, path: Path) -> nn.Module:
@@ -100,8 +112,19 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@lru_cache(maxsize=4)
 def ready(name: str, device: str = "cpu") -> nn.Module:
     """The recorded network, checked, moved to a device and laid out for speed; loaded once a process."""
-    network = load(name).to(device)
-    return network.to(memory_format=torch.channels_last_3d)
+    return _loaded(name, device, FOLDER).network
+
+
+def in_use(name: str, device: str = "cpu") -> Record:
+    """The record of the network that `ready` gives, whatever was installed since it was loaded."""
+    return _loaded(name, device, FOLDER).record
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, device: str, folder: Path) -> Loaded:
+    """Network and record stay together: a result must name the weights that read, not those of the registry by now."""
+    loaded = _checked(name, folder)
+    network = loaded.network.to(device).to(memory_format=torch.channels_last_3d)
+    return Loaded(network, loaded.record)

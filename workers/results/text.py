@@ -48,7 +48,7 @@ def made_by(request: ResultRequest) -> str:
     """Who read what."""
     model, header = request.model, request.headers[0]
     if request.conclusion.outcome is Outcome.NOT_ANALYSED:
-        return f"Model {model.name} {model.version}."
+        return f"Written by {model.name} {model.version}."
     slices = len(request.volume.slices) if request.volume else 0
     series = header.get("SeriesNumber")
     return f"Model {model.name} {model.version}, read {slices} images of series {'?' if series is None else series}."

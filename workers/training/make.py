@@ -25,6 +25,8 @@ from workers.training.real import LIDC_LICENCE, REAL_LUNGS, read_nodules, sha256
 from workers.training.segmenter import train_segmenter
 
 VERSION = "0.1.0"
+"""Of the weights that are made. Raise it before retraining what was shipped: results name weights by it. Weights of one
+version are told apart by their SHA-256, which is part of every result's identity, but no reader looks there."""
 TRAINING_SEEDS, VALIDATION_SEEDS = range(1000, 1024), range(2000, 2004)
 """Phantoms; those of the tests are neither."""
 BATCH = {"detector": 4, "segmenter": 12, "classifier": 24}
