@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, Sequence, dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from tests.builders import Scan
 from tests.readings import Reading, not_analysed, reading, result_request
@@ -130,3 +133,33 @@ def test_a_source_that_cannot_be_analysed_needs_no_geometry(one: Reading) -> Non
     request = not_analysed(one)
     results = encode_all(type(request)(**{**vars(request), "headers": (bare,)}))
     assert dcmread(BytesIO(results[0].data)).PatientID == "TEST-0001"
+
+
+def spoiled(found: Reading, folder: Path, keyword: str, raw: bytes) -> tuple[Dataset, ...]:
+    """The headers as they come from files in which one attribute has these bytes."""
+    headers = []
+    for number, original in enumerate(found.series.headers):
+        header = deepcopy(original)
+        tag = Tag(keyword)
+        header._dict[tag] = RawDataElement(tag, dictionary_VR(tag), len(raw), raw, 0, False, True)
+        path = folder / f"{number:04}.dcm"
+        header.save_as(path)
+        headers.append(dcmread(path))
+    return tuple(headers)
+
+
+def test_an_attribute_that_cannot_be_read_costs_itself_and_no_report(one: Reading, tmp_path: Path) -> None:
+    one_byte = spoiled(one, tmp_path, "PregnancyStatus", b"\1")
+    for result in encode_all(result_request(one, headers=one_byte)):
+        document = dcmread(BytesIO(result.data))
+        assert "PregnancyStatus" not in document
+        assert document.PatientID == "TEST-0001"
+
+
+@pytest.mark.parametrize("offset", ["+9999", "-1430", "+0299", "0200", "+02:0"])
+def test_an_impossible_time_zone_counts_as_none(offset: str, one: Reading, tmp_path: Path) -> None:
+    headers = spoiled(one, tmp_path, "TimezoneOffsetFromUTC", offset.encode() + b" ")
+    for result in encode_all(result_request(one, headers=headers)):
+        document = dcmread(BytesIO(result.data))
+        assert "TimezoneOffsetFromUTC" not in document
+        assert document.ContentTime == "050607.000089"

@@ -1,6 +1,7 @@
 """What all results share: patient and study as in the source, equipment, dates, identity, and the bytes."""
 
 import copy
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,7 @@ from node.domain.uids import derived_uid
 from node.spool import IMPLEMENTATION_CLASS_UID
 from workers.results.codes import ACQUISITION_EQUIPMENT, PROCESSING_EQUIPMENT
 from workers.results.request import EncodedResult, ResultRequest
+from workers.volume.planes import PARSE_ERRORS
 
 SERIES_NUMBERS = {ResultKind.SEG: 9001, ResultKind.SR: 9002, ResultKind.SC: 9005}
 TITLES = {ResultKind.SEG: "SEG", ResultKind.SR: "SR", ResultKind.SC: "Summary"}
@@ -41,6 +43,9 @@ COPIED = (
     *("ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription"),
 )
 """Patient, Patient Study, General Study and Clinical Trial attributes, copied verbatim."""
+
+MOST_OFFSET = timedelta(hours=14)
+"""The easternmost time zone (PS3.3 C.12.1.1)."""
 
 
 def plain_source(request: ResultRequest) -> Dataset:
@@ -83,24 +88,41 @@ def coded(code: Code) -> Dataset:
 
 def created_at(request: ResultRequest) -> datetime:
     """The time of creation in the time zone of the study, where it names one."""
-    offset = str(request.headers[0].get("TimezoneOffsetFromUTC", "") or "")
-    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
-        return request.created
-    minutes = int(offset[1:3]) * 60 + int(offset[3:])
-    return request.created.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+    offset = _offset_of(request.headers[0])
+    return request.created if offset is None else request.created.astimezone(timezone(offset))
+
+
+def _offset_of(source: Dataset) -> timedelta | None:
+    """The study's offset from UTC; None where it names none or an impossible one."""
+    text = str(source.get("TimezoneOffsetFromUTC", "") or "")
+    if not re.fullmatch(r"[+-][0-9]{2}[0-5][0-9]", text, re.ASCII):
+        return None
+    offset = timedelta(hours=int(text[1:3]), minutes=int(text[3:]))
+    return None if offset > MOST_OFFSET else offset * (-1 if text[0] == "-" else 1)
 
 
 def _copy_patient_and_study(source: Dataset, target: Dataset) -> None:
     with _without_warnings():
         for keyword in COPIED:
-            if keyword in source:
-                element = source[keyword]
-                _settle(element)
-                target[element.tag] = copy.deepcopy(element)
+            element = _copy_of(source, keyword)
+            if element is not None:
+                target[element.tag] = element
             elif keyword in REQUIRED_EMPTY:
                 setattr(target, keyword, "")
             elif keyword in target:
                 delattr(target, keyword)
+
+
+def _copy_of(source: Dataset, keyword: str) -> DataElement | None:
+    """A copied attribute; None where it is absent or cannot be read: a broken weight must not cost the report."""
+    if keyword not in source or (keyword == "TimezoneOffsetFromUTC" and _offset_of(source) is None):
+        return None
+    try:
+        element = source[keyword]
+        _settle(element)
+    except PARSE_ERRORS:
+        return None
+    return copy.deepcopy(element)
 
 
 def _settle(element: DataElement) -> None:
