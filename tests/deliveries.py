@@ -1,11 +1,14 @@
 """Results on their way to a destination that answers as it is told."""
 
 import random
+import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import mkdtemp
 
 from node.catalog import tables
 from node.catalog.peers import KnownDestination
@@ -75,9 +78,25 @@ class Delivering:
     to: KnownDestination
     pacs: Pacs = field(default_factory=Pacs)
     clock: Clock = field(default_factory=Clock)
+    made: set[str] = field(default_factory=set)
+    """Files that are, or were, there."""
+
+    def __post_init__(self) -> None:
+        self.folder = Path(mkdtemp(prefix="nodus-results-"))
+        weakref.finalize(self, shutil.rmtree, self.folder)
 
     def step(self) -> bool:
-        return Delivery(self.flow.catalog, self.to, self.pacs.connect, Path, random.Random(1), self.clock).step()
+        jitter = random.Random(1)
+        return Delivery(self.flow.catalog, self.to, self.pacs.connect, self.file, jitter, self.clock).step()
+
+    def file(self, path: str) -> Path:
+        """A result's file, made when it is first asked for: it holds its own name."""
+        file = self.folder / path
+        if path not in self.made:
+            self.made.add(path)
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(path)
+        return file
 
     def rows(self) -> list[dict[str, object]]:
         return self.flow.rows(tables.outbox)

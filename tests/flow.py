@@ -1,5 +1,6 @@
 """Drives the arrows of the flow by hand, at times of its own choosing: a study comes, jobs are done, results go."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -44,6 +45,8 @@ class Flow:
     catalog: Catalog
     spool: Spool = NO_SPOOL
     associations: OpenAssociations = field(default_factory=OpenAssociations)
+    data: Path | None = None
+    """Where the files of made-up results are, if anywhere."""
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     def receive(
@@ -136,7 +139,7 @@ class Flow:
         notice = taken.kind == "notice"
         kinds = (ResultKind.SR,) if notice else kinds
         with self.catalog.writing() as session:
-            outbox.keep_results(session, job_id, [each for kind in kinds for each in results(job_id, kind)])
+            outbox.keep_results(session, job_id, [each for kind in kinds for each in results(job_id, kind, self.data)])
             outbox.hold(session, job_id, kinds, notice, at)
             outcome = Outcome.NOT_ANALYSED if notice else Outcome.FINDINGS
             jobs.finish(session, job_id, "t", at, outcome=outcome)
@@ -147,8 +150,8 @@ class Flow:
         return row
 
 
-def results(job_id: int, kind: ResultKind) -> list[StoredResult]:
-    """Every rung of one made-up result; the files are not there."""
+def results(job_id: int, kind: ResultKind, data: Path | None = None) -> list[StoredResult]:
+    """Every rung of one made-up result. Without `data` the files are not there, and would hold their own names."""
     classes = (SEG_CLASS,) if kind is ResultKind.SEG else (SR_CLASS, PLAIN_SR_CLASS)
     return [
         StoredResult(
@@ -157,8 +160,8 @@ def results(job_id: int, kind: ResultKind) -> list[StoredResult]:
             sop_class_uid=sop_class,
             sop_instance_uid=derived_uid("test result", str(job_id), kind, str(rung)),
             series_instance_uid=derived_uid("test result series", str(job_id), kind),
-            path=f"results/{job_id}-{kind}-{rung}.dcm",
-            sha256="0" * 64,
+            path=(path := f"results/{job_id}-{kind}-{rung}.dcm"),
+            sha256=hashlib.sha256((data / path).read_bytes() if data else path.encode()).hexdigest(),
         )
         for rung, sop_class in enumerate(classes)
     ]

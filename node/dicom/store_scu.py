@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -13,7 +14,7 @@ from pynetdicom.sop_class import Verification
 
 from node.dicom import contexts
 from node.domain.peers import Destination
-from node.errors import PeerFailed
+from node.errors import BadInput, PeerFailed
 from node.spool import IMPLEMENTATION_CLASS_UID
 
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 60.0
@@ -37,10 +38,13 @@ class Sending:
         """C-STORE one Part 10 file in Explicit VR Little Endian; returns the status. Raises PeerFailed without one.
 
         The data set goes out as the bytes of the file; only who insists on Implicit VR gets it re-encoded.
+        Raises BadInput for a file that is no DICOM file, OSError for one that cannot be read.
         """
         as_it_is = (UID(sop_class_uid), ExplicitVRLittleEndian) in self._accepted
         try:
             answer = self._association.send_c_store(path if as_it_is else dcmread(path))
+        except (InvalidDicomError, AttributeError, KeyError, EOFError) as error:
+            raise BadInput(f"The result's file is no DICOM file ({type(error).__name__}).") from error
         except (RuntimeError, ValueError) as error:
             raise PeerFailed("The association ended before the C-STORE.") from error
         if "Status" not in answer:

@@ -1,5 +1,6 @@
 """Outbox to PACS: in order, each result as the bytes that were stored before the first attempt."""
 
+import hashlib
 import logging
 import random
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
 from node.domain.delivery import Answer, Rung, Shipment, answer_of, back_off
 from node.domain.peers import Destination
-from node.errors import PeerFailed
+from node.errors import BadInput, PeerFailed
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Sending(Protocol):
         """What the destination takes."""
 
     def send(self, path: Path, sop_class_uid: str) -> int:
-        """C-STORE one file; returns the status. Raises PeerFailed."""
+        """C-STORE one file; returns the status. Raises PeerFailed, OSError, BadInput for a file that is useless."""
 
 
 Connect = Callable[[Destination], AbstractContextManager[Sending]]
@@ -71,11 +72,15 @@ class Delivery:
         if rung is None:
             self._refuse(shipment, None, "The destination accepts none of the SOP classes of this result.")
             return
-        with self.catalog.writing() as session:
-            if not outbox.begin_attempt(session, shipment.outbox_id, rung.sop_instance_uid):
-                return
         try:
+            self._check(shipment, rung)
+            with self.catalog.writing() as session:
+                if not outbox.begin_attempt(session, shipment.outbox_id, rung.sop_instance_uid):
+                    return
             status = sending.send(self.absolute(rung.path), rung.sop_class_uid)
+        except BadInput as error:  # ours, not the destination's, and no attempt will mend it
+            self._refuse(shipment, None, str(error))
+            return
         except OSError as error:  # ours, not the destination's: other studies go on
             self._postpone(shipment, None, f"The result's file cannot be read here ({type(error).__name__}).")
             return
@@ -86,6 +91,18 @@ class Delivery:
             self._refuse(shipment, status, f"The destination refused it with status 0x{status:04X}.")
         else:
             self._postpone(shipment, status, f"The destination answered with status 0x{status:04X}.")
+
+    def _check(self, shipment: Shipment, rung: Rung) -> None:
+        """What leaves is what was made, byte for byte. Raises BadInput when the file is lost or altered, or OSError."""
+        with self.catalog.reading() as session:
+            made = {each.sop_instance_uid: each.sha256 for each in outbox.results_of_job(session, shipment.job_id)}
+        try:
+            with self.absolute(rung.path).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise BadInput("The result's file is missing here.") from None
+        if found != made[rung.sop_instance_uid]:
+            raise BadInput("The result's file was altered here: its SHA-256 is another.")
 
     def _deliver(self, shipment: Shipment, rung: Rung, status: int) -> None:
         with self.catalog.writing() as session:

@@ -59,7 +59,7 @@ def write_result(data: Path, result: StoredResult) -> None:
 def analyse_by_hand(node: Nodus, series: Series) -> int:
     """Send a study, and do the worker's part with made-up results; returns the job."""
     send(node.dicom_port, series.payloads())
-    flow = Flow(node.catalog)
+    flow = Flow(node.catalog, data=node.data)
     job = eventually(lambda: [each for each in flow.jobs() if each["state"] == "queued"])[0]
     for kind in (ResultKind.SEG, ResultKind.SR):
         for result in results(job["id"], kind):

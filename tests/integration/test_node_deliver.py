@@ -1,10 +1,13 @@
 """flow/deliver.py on both databases: in order, again until it is there, always the same rung."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from node.catalog.session import Catalog
 from node.domain.peers import Destination
-from node.errors import PeerFailed
+from node.errors import BadInput, PeerFailed
 from node.flow import release
 from tests.deliveries import EVERYTHING, PACS, SEG, SR, Delivering, Pacs, names, with_results
 from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, Flow, results
@@ -120,13 +123,45 @@ def test_an_answer_that_was_lost_is_made_good_by_the_duplicate_status(catalog: C
     assert delivering.rows()[0]["status"] == 0x0111
 
 
-def test_a_file_that_is_missing_here_does_not_hold_up_other_studies(catalog: Catalog) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (lambda file: file.unlink(), "The result's file is missing here."),
+        (
+            lambda file: file.write_text("garbage"),
+            "The result's file was altered here: its SHA-256 is another.",
+        ),
+        (lambda file: file.write_text(""), "The result's file was altered here: its SHA-256 is another."),
+    ],
+    ids=["missing", "altered", "empty"],
+)
+def test_a_file_that_is_not_what_was_made_is_never_sent_and_holds_up_nothing(
+    catalog: Catalog, spoil: Callable[[Path], object], error: str
+) -> None:
     delivering = with_results(catalog, studies=2)
-    delivering.pacs.answers = [FileNotFoundError("results/1-SEG-0.dcm")]
+    spoil(delivering.file(f"results/{names((1, SEG, 0))[0]}"))
+    delivering.step()
+    assert delivering.pacs.got == names((1, SR, 0), (2, SEG, 0), (2, SR, 0))
+    assert delivering.states() == ["refused", "delivered", "delivered", "delivered"]
+    assert (delivering.rows()[0]["error"], delivering.rows()[0]["attempts"]) == (error, 0)
+    assert [entry.job_id for entry in delivering.flow.audit("result refused")] == [1]
+
+
+def test_a_file_that_cannot_be_sent_at_all_is_refused_and_holds_up_nothing(catalog: Catalog) -> None:
+    delivering = with_results(catalog, studies=2)
+    delivering.pacs.answers = [BadInput("The result's file is no DICOM file (InvalidDicomError).")]
+    delivering.step()
+    assert delivering.states() == ["refused", "delivered", "delivered", "delivered"]
+    assert delivering.rows()[0]["error"] == "The result's file is no DICOM file (InvalidDicomError)."
+
+
+def test_a_file_that_cannot_be_read_for_now_does_not_hold_up_other_studies(catalog: Catalog) -> None:
+    delivering = with_results(catalog, studies=2)
+    delivering.pacs.answers = [PermissionError("results/1-SEG-0.dcm")]
     delivering.step()
     delivering.step()
     assert delivering.states() == ["due", "due", "delivered", "delivered"]
-    assert delivering.rows()[0]["error"] == "The result's file cannot be read here (FileNotFoundError)."
+    assert delivering.rows()[0]["error"] == "The result's file cannot be read here (PermissionError)."
 
 
 @pytest.mark.parametrize(
