@@ -21,6 +21,8 @@ from workers.results import ResultRequest, encode
 from workers.results.secondary import draw_summary
 from workers.volume import read_headers
 
+FINDINGS, PICTURE = "findings.json", "summary.png"
+
 Found = dict[str, dict[Path, InstanceHeader]]
 """Series Instance UID to its files."""
 
@@ -52,6 +54,7 @@ def analyse(folder: Path, out: Path, progress: Callable[[str, int], None]) -> An
     if not found:
         raise SettingsError(f"There is no DICOM file below {folder}.")
     out.mkdir(parents=True, exist_ok=True)
+    _clear(out)
     verdicts = {uid: judge(files.values()) for uid, files in found.items()}
     chosen = best(verdicts.items())
     if chosen is None:
@@ -115,13 +118,23 @@ def _not_analysed(
     return analysis, _author().notice(reasons, header, data_set_digest(path))
 
 
+def _clear(out: Path) -> None:
+    """Remove the results of an earlier run, maybe of another patient: not every run writes every file."""
+    for name in (*(_name(kind) for kind in ResultKind), FINDINGS, PICTURE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _name(kind: ResultKind) -> str:
+    return f"{kind.lower()}.dcm"
+
+
 def _write(out: Path, analysis: Analysis, request: ResultRequest) -> None:
     for kind in ResultKind:
         for encoded in encode(request, kind)[:1]:
-            (out / f"{kind.lower()}.dcm").write_bytes(encoded.data)
-    (out / "findings.json").write_text(json.dumps(asdict(analysis), indent=2, default=_plain))
+            (out / _name(kind)).write_bytes(encoded.data)
+    (out / FINDINGS).write_text(json.dumps(asdict(analysis), indent=2, default=_plain))
     if request.volume is not None:
-        draw_summary(request, request.volume).save(out / "summary.png")
+        draw_summary(request, request.volume).save(out / PICTURE)
 
 
 def _plain(value: object) -> Any:

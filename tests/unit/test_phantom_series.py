@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from pydicom import dcmread
 
+from node.errors import SettingsError
 from workers.cli import commands
 from workers.phantom import Phantom, Spec, chest
 from workers.phantom.series import datasets, uids, write_series
@@ -32,6 +34,24 @@ def test_the_series_reads_back_as_the_phantom(phantom: Phantom, tmp_path: Path) 
 def test_equal_phantoms_give_equal_files(phantom: Phantom, tmp_path: Path) -> None:
     first, second = (write_series(one, tmp_path / name) for one, name in ((phantom, "a"), (chest(SMALL), "b")))
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_slices_of_a_longer_phantom_do_not_stay_behind(phantom: Phantom, tmp_path: Path) -> None:
+    paths = write_series(phantom, tmp_path)
+    shutil.copy(paths[-1], tmp_path / "dicom" / f"{len(paths) + 1:04d}.dcm")
+    write_series(phantom, tmp_path)
+    assert sorted((tmp_path / "dicom").iterdir()) == paths
+
+
+def test_files_that_are_no_phantom_are_never_overwritten_or_removed(phantom: Phantom, tmp_path: Path) -> None:
+    write_series(phantom, tmp_path)
+    theirs = tmp_path / "dicom" / "0001.dcm"
+    theirs.write_text("not ours")
+    before = sorted((tmp_path / "dicom").iterdir())
+    with pytest.raises(SettingsError, match="not a phantom's"):
+        write_series(phantom, tmp_path)
+    assert sorted((tmp_path / "dicom").iterdir()) == before
+    assert theirs.read_text() == "not ours"
 
 
 def test_other_pixels_have_other_uids(phantom: Phantom) -> None:

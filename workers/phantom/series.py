@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from node.domain.uids import derived_uid
+from node.errors import SettingsError
 from workers.phantom.chest import Phantom
 
 IMPLEMENTATION_UID = UID(derived_uid("nodus", "phantom", "implementation"))
@@ -26,15 +29,33 @@ def write_series(phantom: Phantom, folder: Path) -> list[Path]:
     """Write one CT Image Storage file a slice into `folder`/dicom, and truth.json and truth.csv into `folder`.
 
     Equal phantoms give equal files: UIDs derive from the spec and the pixels. Returns the DICOM files in slice order.
+    An earlier phantom makes room. Raises SettingsError where there are files of others.
     """
     images = folder / "dicom"
     images.mkdir(parents=True, exist_ok=True)
+    _clear(images)
     paths = []
     for index, dataset in enumerate(datasets(phantom)):
         paths.append(images / f"{index + 1:04d}.dcm")
         dataset.save_as(paths[-1], enforce_file_format=True)
     write_truth(phantom, folder)
     return paths
+
+
+def _clear(images: Path) -> None:
+    """Remove an earlier phantom: its surplus slices would be read as part of this one. Others' images stay."""
+    earlier = list(images.iterdir())
+    if not all(_is_ours(path) for path in earlier):
+        raise SettingsError(f"{images} holds files that are not a phantom's: name another folder.")
+    for path in earlier:
+        path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return bool(read_file_meta_info(path).ImplementationClassUID == IMPLEMENTATION_UID)
+    except (OSError, InvalidDicomError, AttributeError):
+        return False
 
 
 def datasets(phantom: Phantom) -> Iterator[FileDataset]:
