@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,10 @@ from rich.table import Table
 from node.dicom.contexts import RESULT_SOP_CLASSES
 
 DEADLINE_S = 240.0
-DIAMETER, VOLUME, TRACKING, GROUP = "81827009", "118565006", "112039", "125007"
+DIAMETER, VOLUME, TRACKING, GROUP, COMMENT = "81827009", "118565006", "112039", "125007", "121106"
+TYPE, SIDE = "RID6037", "272741003"
+NOT_ANALYSED = "111245"
+"""Value of the summary of algorithms: none succeeded."""
 
 
 @dataclass
@@ -109,23 +112,44 @@ def send(files: list[Path], port: int) -> float:
     return last
 
 
-def wait_for(store: Pacs, sop_class: str) -> tuple[Path, float]:
-    """A result, when it has come."""
+def wait_for(store: Pacs, *sop_classes: str) -> tuple[Path, float]:
+    """A result of one of these classes, when it has come."""
     deadline = time.monotonic() + DEADLINE_S
-    while sop_class not in store.came:
+    while not (found := [store.came[each] for each in sop_classes if each in store.came]):
         left = deadline - time.monotonic()
         if left <= 0 or not store.changed.wait(left):
             raise click.ClickException("No result came in time; see demo/node.log.")
         store.changed.clear()
-    return store.came[sop_class]
+    return found[0]
+
+
+def items_of(report: Dataset) -> Iterator[Dataset]:
+    """Every content item below a report or an item; what lies deeper comes first."""
+    for item in report.get("ContentSequence", []):
+        yield from items_of(item)
+        yield item
 
 
 def groups(report: Dataset) -> Iterator[dict[str, str]]:
-    """The measurement groups of a report, as name to value."""
-    for item in report.get("ContentSequence", []):
+    """The measurement groups of a report, as name to value; the side lies below the site."""
+    for item in items_of(report):
         if _name(item) == GROUP:
-            yield {_name(each): _value(each) for each in item.ContentSequence if "ConceptNameCodeSequence" in each}
-        yield from groups(item)
+            yield {_name(each): _value(each) for each in items_of(item) if "ConceptNameCodeSequence" in each}
+
+
+def is_notice(report: Dataset) -> bool:
+    """Whether a report only says that the study was not analysed."""
+    return any(str(code.CodeValue) == NOT_ANALYSED for item in items_of(report) for code in _codes(item))
+
+
+def texts(report: Dataset) -> list[str]:
+    """The sentences for people at the top of a report."""
+    return [_value(item) for item in report.get("ContentSequence", []) if _name(item) == COMMENT]
+
+
+def _codes(item: Dataset) -> Sequence[Dataset]:
+    codes: Sequence[Dataset] = item.get("ConceptCodeSequence", [])
+    return codes
 
 
 def _name(item: Dataset) -> str:
@@ -136,8 +160,8 @@ def _name(item: Dataset) -> str:
 def _value(item: Dataset) -> str:
     if "MeasuredValueSequence" in item:
         return str(item.MeasuredValueSequence[0].NumericValue)
-    if "ConceptCodeSequence" in item:
-        return str(item.ConceptCodeSequence[0].CodeMeaning)
+    if _codes(item):
+        return str(_codes(item)[0].CodeMeaning)
     return str(item.get("TextValue", ""))
 
 
@@ -146,7 +170,7 @@ def show(console: Console, report: Dataset) -> None:
     table = Table("finding", "type", "side", "diameter mm", "volume mm3", title="What the PACS got")
     for group in groups(report):
         if DIAMETER in group:
-            type_, side = group.get("RID6037", ""), group.get("272741003", "")
+            type_, side = group.get(TYPE, ""), group.get(SIDE, "")
             table.add_row(group.get(TRACKING, ""), type_, side, group[DIAMETER], group.get(VOLUME, "not measured"))
     console.print(table)
 
@@ -166,8 +190,10 @@ def main(seed: int, out: Path) -> None:
         console.print(f"Sending {len(files)} images over DICOM ...")
         last = send(files, port)
         console.print("Waiting for the answer in the PACS ...")
+        report, came = wait_for(store, *(each for each in RESULT_SOP_CLASSES if ".88." in each))
+        if is_notice(dcmread(report)):
+            raise click.ClickException("\n".join(texts(dcmread(report))))
         picture, _ = wait_for(store, SecondaryCaptureImageStorage)
-    report, came = next(store.came[each] for each in RESULT_SOP_CLASSES if each in store.came and ".88." in each)
     Image.fromarray(dcmread(picture).pixel_array).save(out / "summary.png")
     show(console, dcmread(report))
     console.print(f"Report:        {report}")
