@@ -15,7 +15,7 @@ from node.domain.peers import Standing
 from node.errors import NodusError
 from node.settings import Settings, load
 
-AI_COMMANDS = ("analyse", "phantom", "train", "evaluate", "models")
+AI_COMMANDS = ("analyse", "phantom", "train")
 
 
 class Commands(click.Group):
@@ -246,6 +246,7 @@ def audit_verify(settings: Settings) -> admin.View:
 
 
 @audit.command("export")
+@click.option("--json", is_flag=True, expose_value=False, help="Accepted as everywhere: every line is JSON anyway.")
 @with_settings
 def audit_export(settings: Settings) -> None:
     """Every row as a line of JSON."""

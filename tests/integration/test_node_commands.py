@@ -152,6 +152,7 @@ def test_the_audit_trail_is_listed_verified_and_exported(run: Run, flow: Flow) -
     assert [row["job_id"] for row in listed] == [2]
     exported = [json.loads(line) for line in run("audit", "export")[1].splitlines()]
     assert [entry["seq"] for entry in exported] == list(range(1, rows + 1))
+    assert [json.loads(line) for line in run("audit", "export", "--json")[1].splitlines()] == exported
     with flow.catalog.writing() as session:
         session.execute(update(tables.audit).where(tables.audit.c.seq == 2).values(actor="nobody"))
     flow.catalog.close()
@@ -166,6 +167,14 @@ def test_a_database_that_is_none_is_said(run: Run, data: Path) -> None:
     assert code == 1
     assert said.startswith("nodus: ")
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["evaluate", "models"])
+def test_a_command_that_does_not_exist_asks_nobody_to_install_anything(run: Run, name: str) -> None:
+    code, said = run(name)
+    assert code == 2
+    assert f"No such command '{name}'" in said
+    assert "nodus[ai]" not in said
 
 
 def test_without_the_ai_extra_its_commands_say_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
