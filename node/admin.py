@@ -20,13 +20,13 @@ from node.catalog import jobs as job_rows
 from node.catalog import studies as study_rows
 from node.catalog.session import Catalog
 from node.dicom import store_scu
+from node.directory import anchors_of, catalog_of, has_catalog
 from node.domain import audit as chain
 from node.domain.audit import Event, EventKind
 from node.domain.delivery import OutboxState
 from node.domain.job import JobKind, JobState
 from node.domain.peers import Sender, Standing
 from node.errors import CatalogError, PeerFailed, SettingsError, Unavailable
-from node.run import anchors_of, catalog_of, has_catalog
 from node.settings import Settings
 
 Row = Mapping[str, Any]

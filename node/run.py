@@ -5,7 +5,6 @@ volume, detects, segments, classifies, writes SR and SEG, and puts them in the o
 the PACS. Every step leaves an audit row.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -14,27 +13,26 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 from pynetdicom import _config as pynetdicom_config
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from node.audit.anchor import Anchors, load_or_make_key
+from node.audit.anchor import Anchors
 from node.catalog import audit, installation, jobs, outbox, peers
 from node.catalog.session import Catalog
 from node.children import ReceiverPool, WorkerChild, worker_of
+from node.deadline import Asking
 from node.dicom import store_scu
+from node.directory import anchors_of, catalog_of, only_node, reason_of
 from node.domain.audit import Event, EventKind
 from node.domain.peers import Sender
 from node.domain.reception import OpenAssociations
-from node.errors import DataDirectoryInUse, SettingsError
+from node.errors import SettingsError
 from node.flow import complete, deliver, enqueue, register, release
 from node.flow.listen import Listener
 from node.flow.loop import Loop
@@ -47,67 +45,17 @@ from node.web.app import WebServer, application
 
 log = logging.getLogger(__name__)
 
-STOP_WITHIN_S = 8.0
+STOP_WITHIN_S = 7.0
+"""For everything but the last writes; with them it ends within the ten seconds that supervisors grant."""
 TURN_WITHIN_S = 3.0
-"""A turn that takes longer waits for a peer, and is left alone: what it does is done again."""
-LAST_MOMENT_S = 0.1
+"""Turns that take longer wait for a peer, and are left alone: what they do is done again."""
+LAST_WRITES_WITHIN_S = 2.0
+LAST_MOMENT_S = 0.02
+ANSWER_WITHIN_S = 2.0
+"""A database that says nothing for so long does not answer, as far as the web port is concerned."""
 ANCHOR_EVERY_S = 60.0
 REGISTER_EVERY_S = 0.1
 """Files that come within this time share one transaction."""
-
-
-def private_folder(data: Path) -> None:
-    """Make a data directory where there is none, and close it to others. Raises SettingsError."""
-    try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if data.stat().st_mode & 0o077:
-            data.chmod(0o700)
-    except OSError as error:
-        raise SettingsError(
-            f"The data directory {data} cannot be used ({_reason(error)}); choose another --data."
-        ) from None
-
-
-def catalog_of(settings: Settings) -> Catalog:
-    """The catalog of a data directory. Creates the directory and the audit key where they are missing."""
-    private_folder(settings.data)
-    return Catalog(settings.database, load_or_make_key(settings.data / "audit.key"))
-
-
-def has_catalog(settings: Settings) -> bool:
-    """Whether a node has ever run on a data directory."""
-    made = [settings.data / "audit.key"] + [settings.data / "nodus.db"] * (not settings.database_url)
-    return all(path.exists() for path in made)
-
-
-def anchors_of(settings: Settings) -> Anchors:
-    """Where the head of the audit chain is written outside the database."""
-    return Anchors(settings.data / "audit.anchors")
-
-
-@contextmanager
-def only_node(data: Path) -> Iterator[None]:
-    """Hold the lock of a data directory. Raises DataDirectoryInUse."""
-    private_folder(data)
-    with _lock_file(data) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataDirectoryInUse(f"A node is running on {data} already; stop it, or use another --data.") from None
-        yield
-
-
-def _lock_file(data: Path) -> BinaryIO:
-    try:
-        return (data / "nodus.lock").open("ab")
-    except OSError as error:
-        raise SettingsError(
-            f"The data directory {data} cannot be written ({_reason(error)}); choose another --data."
-        ) from None
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else "not possible"
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
@@ -116,7 +64,7 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
-        raise SettingsError(f"Cannot listen on {host}:{port} ({_reason(error)}); choose another {setting}.") from None
+        raise SettingsError(f"Cannot listen on {host}:{port} ({reason_of(error)}); choose another {setting}.") from None
 
 
 @dataclass
@@ -156,18 +104,23 @@ class Node:
         self.receivers.stop(min(3.0, left()))
         for loop in self.loops:
             loop.finish()
+        turns = partial(_seconds_left, min(deadline, time.monotonic() + TURN_WITHIN_S))
         for loop in self.loops:
-            loop.stop(min(TURN_WITHIN_S, left()))
+            loop.stop(turns())
         if self.worker:
             self.worker.wait(left())
         self.web.stop(min(1.0, left()))
         try:
-            while (self.register() or self.listener.step()) and left() > LAST_MOMENT_S:
-                pass
-            self.record(EventKind.NODE_STOPPED)
-            self.anchor()
-        except SQLAlchemyError as error:
+            Asking("last").ask(self._last_writes, LAST_WRITES_WITHIN_S)
+        except (SQLAlchemyError, TimeoutError) as error:
             log.error("the database does not answer at the end", extra={"error": type(error).__name__})
+
+    def _last_writes(self) -> None:
+        until = time.monotonic() + LAST_WRITES_WITHIN_S / 2  # what is not registered now is found at the next start
+        while (self.register() or self.listener.step()) and time.monotonic() < until:
+            pass
+        self.record(EventKind.NODE_STOPPED)
+        self.anchor()
         self.catalog.close()
 
 
@@ -274,6 +227,8 @@ def _senders(catalog: Catalog) -> tuple[Sender, ...]:
 def _web(catalog: Catalog, loops: list[Loop], metrics: Metrics, page: socket.socket) -> WebServer:
     """The web port, over live values."""
 
+    asking = Asking("web")
+
     def count(query: Callable[[Session], dict[str, int]]) -> dict[str, int]:
         with catalog.reading() as session:
             return query(session)
@@ -281,15 +236,15 @@ def _web(catalog: Catalog, loops: list[Loop], metrics: Metrics, page: socket.soc
     def checks() -> dict[str, str]:
         state = {loop.name: "ok" if not loop.failures else f"failed {loop.failures} times in a row" for loop in loops}
         try:
-            count(jobs.count_by_state)
-        except SQLAlchemyError as error:
+            asking.ask(partial(count, jobs.count_by_state), ANSWER_WITHIN_S)
+        except (SQLAlchemyError, TimeoutError) as error:
             return {**state, "database": f"does not answer ({type(error).__name__})"}
         return {**state, "database": "ok"}
 
     def shown(query: Callable[[Session], dict[str, int]]) -> dict[str, int]:
         try:
-            return count(query)
-        except SQLAlchemyError:
+            return asking.ask(partial(count, query), ANSWER_WITHIN_S)
+        except (SQLAlchemyError, TimeoutError):
             return {}  # /readyz says why; the other metrics go on
 
     metrics.watch("nodus_jobs", "Jobs by state", partial(shown, jobs.count_by_state))

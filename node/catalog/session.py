@@ -18,6 +18,12 @@ from node.catalog import audit
 from node.errors import CatalogError, SettingsError
 
 BUSY_TIMEOUT_MS = 30_000
+DEADLINES: dict[str, str | int] = {
+    "connect_timeout": 5,  # s
+    "tcp_user_timeout": 10_000,  # ms, for what was sent and is not acknowledged
+    "options": "-c statement_timeout=60000",  # ms
+}
+"""Parameters of libpq, and one of the server."""
 
 
 class Catalog:
@@ -50,6 +56,8 @@ class Catalog:
         try:
             with self.engine.connect() as connection:
                 config.attributes["connection"] = connection
+                if self.engine.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a large table takes what it takes
                 command.upgrade(config, "head")
                 connection.commit()
         except (SQLAlchemyError, CommandError) as error:
@@ -73,12 +81,18 @@ def _engine(url: str) -> Engine:
         if make_url(url).get_backend_name() == "sqlite":
             return _sqlite(url)
         if make_url(url).get_backend_name() == "postgresql":
-            return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=_deadlines(url))
     except (ArgumentError, ImportError, ValueError):
         pass
     raise SettingsError(
         "The database_url is none that Nodus can use: postgresql+psycopg://USER:PASSWORD@HOST/NAME, or none for SQLite."
     )
+
+
+def _deadlines(url: str) -> dict[str, str | int]:
+    """What the URL does not say itself. They end waits for a host that is gone or a lock that is held; not for a
+    server that is stopped and whose host still acknowledges: who cannot wait for that asks with a deadline."""
+    return {name: value for name, value in DEADLINES.items() if name not in make_url(url).query}
 
 
 def _sqlite(url: str) -> Engine:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from node import cli, run
+from node import cli
+from node.catalog.session import Catalog
+from node.directory import catalog_of
 from node.errors import SettingsError
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
+from tests.servers import Postgres
 
 Nodus = Callable[..., tuple[int, str]]
 
@@ -66,7 +70,7 @@ def test_opening_a_database_that_others_can_read_closes_it_to_them(nodus: Nodus,
 
 @pytest.mark.usefixtures("_careless")
 def test_a_new_database_can_be_read_by_nobody_else(tmp_path: Path) -> None:
-    catalog = run.catalog_of(Settings(data=tmp_path / "new"))
+    catalog = catalog_of(Settings(data=tmp_path / "new"))
     catalog.migrate()
     with catalog.writing():  # the files beside it are there as long as it is open
         assert modes(tmp_path / "new") == {0o600}
@@ -104,11 +108,22 @@ def test_a_data_directory_that_cannot_be_made_is_one_sentence(nodus: Nodus) -> N
 )  # fmt: skip
 def test_a_database_url_that_is_none_is_one_sentence_without_its_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        run.catalog_of(Settings(data=tmp_path / "data", database_url=url))
+        catalog_of(Settings(data=tmp_path / "data", database_url=url))
     assert str(refused.value) == (
         "The database_url is none that Nodus can use: postgresql+psycopg://USER:PASSWORD@HOST/NAME, or none for SQLite."
     )
     assert refused.value.__cause__ is None
+
+
+def test_a_statement_on_postgresql_ends_within_a_minute_unless_the_url_says_otherwise(
+    postgres_server: Postgres,
+) -> None:
+    url = postgres_server.url("postgres")
+    for query, expected in {"": "1min", "?options=-c%20statement_timeout%3D5000": "5s"}.items():
+        catalog = Catalog(url + query, AUDIT_KEY)
+        with catalog.reading() as session:
+            assert session.scalars(text("SHOW statement_timeout")).one() == expected
+        catalog.close()
 
 
 def test_debug_shows_the_stack_wherever_it_stands(nodus: Nodus, monkeypatch: pytest.MonkeyPatch) -> None:

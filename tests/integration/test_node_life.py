@@ -1,5 +1,6 @@
 """Life and death of a node: it starts once, ends in time, and whatever kills it loses nothing acknowledged."""
 
+import json
 import os
 import signal
 import stat
@@ -192,3 +193,38 @@ def test_sigterm_ends_it_in_time_even_without_its_database(tmp_path: Path, postg
         assert time.monotonic() - begun < 10
         assert node.process.returncode == 0
         assert "the database does not answer at the end" in node.log()
+
+
+def test_with_the_database_frozen_it_says_so_receives_and_ends_in_time(
+    tmp_path: Path, postgres_server: Postgres
+) -> None:
+    with postgres_server.database() as url, nodus(tmp_path / "data", database_url=url) as node:
+        with postgres_server.frozen():
+            begun = time.monotonic()
+            page = node.web("/readyz")
+            assert time.monotonic() - begun < 5
+            assert (page.status, json.loads(page.body)["database"]) == (503, "does not answer (TimeoutError)")
+            assert node.web("/metrics").status == 200
+            assert send(node.dicom_port, Series("frozen").payloads([0]))[0].status == 0
+            assert node.stop() < 10
+        assert "the database does not answer at the end" in node.log()
+        node.start()
+        check_nothing_is_lost(node, Series("frozen").payloads([0]))
+        node.stop()
+
+
+def test_it_serves_on_when_a_frozen_database_comes_back(tmp_path: Path, postgres_server: Postgres) -> None:
+    with postgres_server.database() as url, nodus(tmp_path / "data", database_url=url) as node:
+        with postgres_server.frozen():
+            assert node.web("/readyz").status == 503
+            assert send(node.dicom_port, Series("thawed").payloads([0]))[0].status == 0
+        eventually(lambda: node.web("/readyz").status == 200, what="it is ready again")
+        check_nothing_is_lost(node, Series("thawed").payloads([0]))
+        node.stop()
+
+
+def test_a_frozen_database_at_the_start_is_one_sentence(tmp_path: Path, postgres_server: Postgres) -> None:
+    elsewhere = Nodus(tmp_path / "data", {"NODUS_DATABASE_URL": postgres_server.url(postgres_server.TEMPLATE)})
+    with postgres_server.frozen():
+        said = elsewhere.command("up", "--port", "0", "--web-port", "0", code=1)
+    assert said == "nodus: The database cannot be opened or migrated (OperationalError).\n"

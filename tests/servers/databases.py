@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -22,6 +22,7 @@ class Postgres:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.pid = 0
         self._number = 0
 
     def url(self, database: str) -> str:
@@ -40,6 +41,19 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every process of it stopped, as on a host that hangs: connections stay open and nothing is answered."""
+        pids = [self.pid, *(int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     @contextmanager
     def database(self, template: str = TEMPLATE) -> Iterator[str]:
@@ -80,7 +94,8 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     server = Postgres(port)
-    with running(command, log, ready=server.is_ready, stop_with=signal.SIGINT, cwd="/"):
+    with running(command, log, ready=server.is_ready, stop_with=signal.SIGINT, cwd="/") as process:
+        server.pid = process.pid
         yield server
 
 

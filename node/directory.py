@@ -1,0 +1,68 @@
+"""The data directory of a node: private, held by one node at a time, with its catalog and its keys."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from node.audit.anchor import Anchors, load_or_make_key
+from node.catalog.session import Catalog
+from node.errors import DataDirectoryInUse, SettingsError
+from node.settings import Settings
+
+
+def private_folder(data: Path) -> None:
+    """Make a data directory where there is none, and close it to others. Raises SettingsError."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if data.stat().st_mode & 0o077:
+            data.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"The data directory {data} cannot be used ({reason_of(error)}); choose another --data."
+        ) from None
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """The catalog of a data directory. Creates the directory and the audit key where they are missing."""
+    private_folder(settings.data)
+    return Catalog(settings.database, load_or_make_key(settings.data / "audit.key"))
+
+
+def has_catalog(settings: Settings) -> bool:
+    """Whether a node has ever run on a data directory."""
+    made = [settings.data / "audit.key"] + [settings.data / "nodus.db"] * (not settings.database_url)
+    return all(path.exists() for path in made)
+
+
+def anchors_of(settings: Settings) -> Anchors:
+    """Where the head of the audit chain is written outside the database."""
+    return Anchors(settings.data / "audit.anchors")
+
+
+@contextmanager
+def only_node(data: Path) -> Iterator[None]:
+    """Hold the lock of a data directory. Raises DataDirectoryInUse."""
+    private_folder(data)
+    with _lock_file(data) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataDirectoryInUse(f"A node is running on {data} already; stop it, or use another --data.") from None
+        yield
+
+
+def _lock_file(data: Path) -> BinaryIO:
+    try:
+        return (data / "nodus.lock").open("ab")
+    except OSError as error:
+        raise SettingsError(
+            f"The data directory {data} cannot be written ({reason_of(error)}); choose another --data."
+        ) from None
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, in its words."""
+    return os.strerror(error.errno) if error.errno else "not possible"
