@@ -103,7 +103,7 @@ def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connectio
     first = pipe.recv()
     scp.know(first.senders)
     threading.Thread(target=_obey, args=(pipe, scp), daemon=True).start()
-    asking = QuerySCP(settings.ae_title, lambda wanted: _find(settings, wanted))
+    asking = QuerySCP(settings.ae_title, lambda wanted: _find(settings, wanted), teller.event)
     pipe.send(Ready())
     scp.serve(listener, contexts.accepted(), ((evt.EVT_C_FIND, asking.on_find),))
     os._exit(0)  # associations that were aborted may still be inside a library's wait

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +30,7 @@ from node.deadline import Asking
 from node.dicom import store_scu
 from node.directory import anchors_of, catalog_of, only_node, reason_of
 from node.domain.audit import Event, EventKind
-from node.domain.peers import Sender
+from node.domain.peers import Destination, Sender
 from node.domain.reception import OpenAssociations
 from node.errors import SettingsError
 from node.flow import complete, deliver, enqueue, register, release
@@ -161,7 +161,7 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node
     with catalog.writing() as session:
         installation.make(session)
         peers.configure_senders(session, configured)
-        peers.configure_destinations(session, [each.destination() for each in settings.destinations])
+        configure_destinations(session, [each.destination() for each in settings.destinations])
     metrics, inbox, associations = Metrics(), register.Inbox(), OpenAssociations()
     listener = Listener(catalog, inbox, associations, metrics)
     worker = worker_of(settings)
@@ -178,6 +178,20 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node
     if worker:
         worker.start()
     return node
+
+
+def configure_destinations(session: Session, wanted: Sequence[Destination]) -> None:
+    """Make the destinations those of the settings, and write down where that changes something."""
+    before = [each.destination for each in peers.destinations(session)]
+    peers.configure_destinations(session, wanted)
+    old, new = ({f"{d.ae_title}@{d.host}:{d.port}": d for d in some} for some in (before, wanted))
+    detail = {
+        "added": " ".join(sorted(new.keys() - old.keys())),
+        "removed": " ".join(sorted(old.keys() - new.keys())),
+        "changed": " ".join(sorted(place for place in new.keys() & old.keys() if new[place] != old[place])),
+    }
+    if any(detail.values()):
+        audit.append(session, Event(EventKind.DESTINATION_CHANGED, actor="settings", detail=detail))
 
 
 def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) -> list[Loop]:

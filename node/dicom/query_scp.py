@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
@@ -12,6 +13,7 @@ from pynetdicom import evt
 
 from node.dicom import statuses
 from node.domain.query import JOB_KEYS, KEYS, PRIVATE_CREATOR, PRIVATE_GROUP, Query, QueryLevel, Value
+from node.domain.reception import QueryAnswered
 from node.errors import NodusError
 
 log = logging.getLogger(__name__)
@@ -26,12 +28,25 @@ NOT_KEYS = frozenset(
 class QuerySCP:
     """Serves EVT_C_FIND from a callback that knows SQL."""
 
-    def __init__(self, ae_title: str, find: Find) -> None:
+    def __init__(self, ae_title: str, find: Find, on_event: Callable[[QueryAnswered], None]) -> None:
         self._ae_title = ae_title
         self._find = find
+        self._on_event = on_event
 
     def on_find(self, event: evt.Event) -> Iterator[Answer]:
-        """One Pending per match, then the final status."""
+        """One Pending per match, then the final status; told when it is over, also where the peer went away."""
+        answers, last = 0, statuses.SUCCESS
+        try:
+            for status, response in self._answers(event):
+                answers += response is not None
+                last = statuses.SUCCESS if response is not None else status
+                yield status, response
+        finally:
+            peer = event.assoc.requestor
+            title = peer.primitive.calling_ae_title
+            self._on_event(QueryAnswered(title, peer.address, _level(event), answers, last, datetime.now(UTC)))
+
+    def _answers(self, event: evt.Event) -> Iterator[Answer]:
         try:
             identifier = event.identifier
             query = query_of(identifier)
@@ -68,6 +83,13 @@ class QuerySCP:
         if query.job_keys:
             _add_job_values(response, query, row)
         return response
+
+
+def _level(event: evt.Event) -> str:
+    try:
+        return QueryLevel(str(event.identifier.QueryRetrieveLevel))
+    except Exception:  # noqa: BLE001 - whatever is wrong with the identifier was answered already
+        return ""
 
 
 def query_of(identifier: Dataset) -> Query:

@@ -75,7 +75,21 @@ class InstanceRefused:
     at: datetime
 
 
-ListeningEvent = AssociationOpened | AssociationClosed | AssociationRefused | InstanceRefused
+@dataclass(frozen=True)
+class QueryAnswered:
+    """A C-FIND and how it was answered; what was asked for names patients, and is not here."""
+
+    calling_ae_title: str
+    address: str
+    level: str
+    """Empty where the query had none that is known."""
+    answers: int
+    status: int
+    """The last one that was sent."""
+    at: datetime
+
+
+ListeningEvent = AssociationOpened | AssociationClosed | AssociationRefused | InstanceRefused | QueryAnswered
 
 
 class OpenAssociations:

@@ -1,4 +1,4 @@
-"""What receivers tell: new files to the inbox, associations to the books, refusals to the audit trail."""
+"""What receivers tell: new files to the inbox, associations to the books, refusals and queries to the audit trail."""
 
 import threading
 from collections import defaultdict, deque
@@ -18,6 +18,7 @@ from node.domain.reception import (
     InstanceRefused,
     ListeningEvent,
     OpenAssociations,
+    QueryAnswered,
 )
 from node.domain.study import Arrival
 from node.flow.register import Inbox
@@ -60,7 +61,7 @@ class Listener:
             self._served_by[receiver_id].discard(event.association_id)
         elif isinstance(event, AssociationRefused):
             self._metrics.associations_refused.inc()
-        else:
+        elif isinstance(event, InstanceRefused):
             self._metrics.refused.labels(f"0x{event.status:04X}").inc()
 
     def receiver_lost(self, receiver_id: int) -> None:
@@ -107,13 +108,17 @@ def _write(session: Session, event: ListeningEvent) -> None:
             "reason": event.reason,
         }
         _append(session, EventKind.INSTANCE_REFUSED, EventOutcome.MINOR_FAILURE, event, detail)
+    elif isinstance(event, QueryAnswered):
+        outcome = EventOutcome.MINOR_FAILURE if event.status else EventOutcome.SUCCESS
+        detail = {"level": event.level, "answers": event.answers, "status": f"0x{event.status:04X}"}
+        _append(session, EventKind.QUERY_ANSWERED, outcome, event, detail)
 
 
 def _append(
     session: Session,
     kind: EventKind,
     outcome: EventOutcome,
-    event: AssociationClosed | AssociationRefused | InstanceRefused,
+    event: AssociationClosed | AssociationRefused | InstanceRefused | QueryAnswered,
     detail: Detail,
 ) -> None:
     at: datetime = event.at

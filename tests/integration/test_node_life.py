@@ -156,6 +156,19 @@ def test_a_port_that_is_taken_is_one_sentence(sqlite_node: Nodus, tmp_path: Path
     assert said == f"nodus: Cannot listen on 127.0.0.1:{taken} ({reason}); choose another {option}.\n"
 
 
+def test_a_change_of_the_destinations_is_written_down_once(tmp_path: Path) -> None:
+    with nodus(tmp_path / "data", "--pacs", "A@127.0.0.1:1", "--pacs", "B@127.0.0.1:2") as node:
+        for arguments in (node.arguments, ("--pacs", "A@127.0.0.1:1", "--pacs", "B@127.0.0.1:3"), ()):
+            node.stop()
+            node.arguments = arguments
+            node.start()
+        assert [json.loads(entry.detail) for entry in node.audit("destination changed")] == [
+            {"added": "A@127.0.0.1:1 B@127.0.0.1:2", "removed": "", "changed": ""},
+            {"added": "B@127.0.0.1:3", "removed": "B@127.0.0.1:2", "changed": ""},
+            {"added": "", "removed": "A@127.0.0.1:1 B@127.0.0.1:3", "changed": ""},
+        ]
+
+
 def test_nothing_under_the_data_directory_can_be_read_by_others(sqlite_node: Nodus) -> None:
     send(sqlite_node.dicom_port, Series("modes").payloads([0]))
     assert stat.S_IMODE(sqlite_node.data.stat().st_mode) == 0o700

@@ -1,5 +1,6 @@
 """C-FIND with DCMTK's findscu against a running node: what matches, what comes back, how far an analysis is."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -234,3 +235,18 @@ def test_a_query_while_the_database_is_away_fails_and_the_node_goes_on(
             assert statuses(node, QueryRetrieveLevel="STUDY", PatientID="") == [0x0000]
             with node.catalog.reading() as session:
                 assert jobs.count_by_state(session) == {}
+
+
+def test_every_answered_query_leaves_a_row_that_names_no_patient(queried: Nodus) -> None:
+    find(queried, "STUDY", "PatientName=Plain*", "StudyInstanceUID")
+    statuses(queried, QueryRetrieveLevel="PLAIN JANE")
+    expected = [
+        ("FINDSCU", "127.0.0.1", 0, {"level": "STUDY", "answers": 1, "status": "0x0000"}),
+        ("FINDER", "127.0.0.1", 4, {"level": "", "answers": 0, "status": "0xA900"}),
+    ]
+
+    def told() -> list[object]:
+        rows = queried.audit("query answered")[-2:]
+        return [(row.actor, row.address, row.outcome, json.loads(row.detail)) for row in rows]
+
+    eventually(lambda: told() == expected, what="both are written down")
