@@ -127,12 +127,14 @@ def test_the_report_opens_with_what_a_reader_must_know(three: Reading) -> None:
     assert lines[4].endswith(f"series 3 image {key.instance_number}")
 
 
-def test_a_report_that_does_not_hold_every_nodule_never_counts_them_all(three: Reading) -> None:
+def test_a_report_that_does_not_hold_every_nodule_never_counts_them_all(three: Reading, none: Reading) -> None:
     told = result_request(three, Conclusion(Outcome.PARTIAL, ("More than 3 nodules were found.",)), more_findings=True)
     document = parsed(encode_sr(told))
     assert comments(document)[0].startswith("At least 3 lung nodules found")
     assert not items(document, "Number of similar findings")
     assert parsed(encode_secondary_capture(told)).ImageComments.startswith("At least 3 lung nodules found")
+    nothing = result_request(none, Conclusion(Outcome.PARTIAL, ("More than 3 were found.",)), more_findings=True)
+    assert comments(parsed(encode_sr(nothing)))[0].startswith("No lung nodule could be assessed of those found (AI")
     whole = parsed(encode_sr(result_request(three)))
     assert number(whole, "Number of similar findings") == 3
 

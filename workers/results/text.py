@@ -29,7 +29,9 @@ def headline(request: ResultRequest) -> str:
         return "AI lung nodule: NOT ANALYSED. The images were not read; this is not a negative result."
     scope = " in the part that could be assessed" if outcome is Outcome.PARTIAL else ""
     found = "1 lung nodule" if count == 1 else f"{count or 'No'} lung nodule{'s' if count else ''}"
-    if count and request.more_findings:
+    if request.more_findings:
+        if not count:  # all that were looked at closely were too small for the slices
+            return f"No lung nodule could be assessed of those found ({BANNER})."
         found = f"At least {found}"
     first = f"{found} found{scope} ({BANNER})."
     if not count:
