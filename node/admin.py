@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from ipaddress import ip_network
 from typing import Any
@@ -27,9 +27,12 @@ from node.domain.delivery import OutboxState
 from node.domain.job import JobKind, JobState
 from node.domain.peers import Sender, Standing
 from node.errors import CatalogError, PeerFailed, SettingsError, Unavailable
+from node.flow.enqueue import WORKER_SILENT_AFTER
 from node.settings import Settings
 
 Row = Mapping[str, Any]
+OVERDUE_AFTER = timedelta(hours=1)
+"""A result that could be sent for so long and has failed: its destination is more than restarting."""
 
 
 @dataclass(frozen=True)
@@ -96,20 +99,31 @@ def _reading(settings: Settings) -> Iterator[Session]:
 
 
 def status(settings: Settings) -> View:
-    """Counts by state, and the disk. Well: no dead job, nothing refused, disk above the water mark."""
+    """Counts by state, and the disk. Well: nothing there needs a person."""
+    now = datetime.now(UTC)
     with _reading(settings) as session:
-        counts = {
+        data: dict[str, Any] = {
             "studies": overview.studies_by_outcome(session),
             "jobs": job_rows.count_by_state(session),
+            "workers": job_rows.slots(session, now - WORKER_SILENT_AFTER),
             "results": outbox.count_by_state(session),
+            "results_overdue": overview.overdue(session, now - OVERDUE_AFTER),
+            "results_stranded": overview.stranded(session),
+            "conflicts": overview.conflicts(session),
         }
-        conflicts = overview.conflicts(session)
     usage = shutil.disk_usage(settings.data)
     low = usage.free < max(settings.minimum_free_gib * 2**30, settings.minimum_free_fraction * usage.total)
-    data = {**counts, "conflicts": conflicts, "disk_free_gib": round(usage.free / 2**30, 1), "disk_low": low}
+    data |= {"disk_free_gib": round(usage.free / 2**30, 1), "disk_low": low}
     rows = [{"what": name, "state": value} for name, value in data.items()]
-    bad = counts["jobs"].get(JobState.DEAD) or counts["results"].get(OutboxState.REFUSED) or conflicts or low
-    return View(data, ("what", "state"), rows, well=not bad)
+    return View(data, ("what", "state"), rows, well=not any(_troubles(data)))
+
+
+def _troubles(data: Mapping[str, Any]) -> Iterator[object]:
+    """What in a status needs a person, where it is true or not zero."""
+    yield data["jobs"].get(JobState.DEAD)
+    yield data["jobs"].get(JobState.QUEUED) and not data["workers"]
+    yield data["results"].get(OutboxState.REFUSED)
+    yield from (data[name] for name in ("results_overdue", "results_stranded", "conflicts", "disk_low"))
 
 
 def studies(settings: Settings) -> View:
@@ -148,19 +162,26 @@ def jobs(settings: Settings, state: str) -> View:
 
 
 def retry(settings: Settings, job_id: int) -> View:
-    """Open a new revision for the study of a dead job."""
+    """Open a new revision for the study of a dead job: the same analysis, or the same notice, again."""
     with _open(settings) as catalog, catalog.writing() as session:
-        job = job_rows.get(session, job_id)
-        if job.state is not JobState.DEAD or job.kind is not JobKind.ANALYSIS:
-            raise CatalogError(f"Job {job_id} is {job.state}, only a dead analysis can be retried.")
-        plan = revisions.Plan(job.study_id, JobKind.ANALYSIS, job.series_id, job.digest)
-        now = datetime.now(UTC)
-        new = revisions.open_revision(session, plan, now)
-        study_rows.set_outcome(session, job.study_id, "", ())
+        job, now = job_rows.get(session, job_id), datetime.now(UTC)
+        if job.state is not JobState.DEAD:
+            raise CatalogError(f"Job {job_id} is {job.state}, only a dead one can be retried.")
         uid = job.study_instance_uid
+        if job.kind is JobKind.NOTICE:  # a notice leaves dead jobs in sight; this one it replaces
+            job_rows.change_state(session, job, JobState.SUPERSEDED)
+            audit.append(session, Event(EventKind.JOB_SUPERSEDED, study_instance_uid=uid, job_id=job.id, at=now))
+        else:
+            study_rows.set_outcome(session, job.study_id, "", ())
+        new = revisions.open_revision(session, _same_again(job), now)
         event = Event(EventKind.JOB_RETRIED, actor="operator", study_instance_uid=uid, job_id=new, at=now)
         audit.append(session, event)
     return View({"job": new}, note=f"Job {new} takes the place of job {job_id}.")
+
+
+def _same_again(job: job_rows.Job) -> revisions.Plan:
+    reasons = job.reasons if job.kind is JobKind.NOTICE else ()
+    return revisions.Plan(job.study_id, job.kind, job.series_id, job.digest, reasons)
 
 
 def senders(settings: Settings) -> View:

@@ -165,7 +165,7 @@ def jobs(settings: Settings, state: str) -> admin.View:
 @shown
 @with_settings
 def retry(settings: Settings, job: int) -> admin.View:
-    """Run a dead job's study again."""
+    """Do a dead job again: its analysis, or its notice that there was none."""
     return admin.retry(settings, job)
 
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
 from node import cli
-from node.catalog import tables
+from node.catalog import jobs, tables
 from node.catalog.session import Catalog
 from node.domain.peers import Destination
 from tests.conftest import AUDIT_KEY
@@ -55,13 +56,22 @@ def run(
     return invoke
 
 
-def test_status_counts_and_is_well(run: Run) -> None:
+def worker_is_there(flow: Flow) -> None:
+    """A worker says so now."""
+    with flow.catalog.writing() as session:
+        jobs.worker_seen(session, "w1", 1, datetime.now(UTC))
+    flow.catalog.close()
+
+
+def test_status_counts_and_is_well(run: Run, flow: Flow) -> None:
+    worker_is_there(flow)
     code, said = run("status", "--json")
     assert code == 0
     told = json.loads(said)
     assert told["studies"] == {"under way": 1, "not analysed": 1}
     assert (told["jobs"], told["results"]) == ({"done": 1, "queued": 1}, {"held": 2})
     assert (told["conflicts"], told["disk_low"]) == (0, False)
+    assert (told["workers"], told["results_overdue"], told["results_stranded"]) == (1, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +80,45 @@ def test_status_counts_and_is_well(run: Run) -> None:
         update(tables.job).where(tables.job.c.id == 2).values(state="dead"),
         update(tables.outbox).where(tables.outbox.c.id == 1).values(state="refused"),
         update(tables.study).where(tables.study.c.id == 1).values(conflicts=1),
+        update(tables.worker).values(seen_at=after(0)),
+        update(tables.outbox).where(tables.outbox.c.id == 1).values(state="due", failures=1),
+        update(tables.destination).values(enabled=0),
     ],
-    ids=["a dead job", "a refused result", "a conflict"],
+    ids=[
+        "a dead job",
+        "a refused result",
+        "a conflict",
+        "a job without a worker",
+        "an overdue result",
+        "a result for nobody",
+    ],
 )
 def test_status_ends_with_one_when_something_needs_a_person(run: Run, flow: Flow, trouble: object) -> None:
+    worker_is_there(flow)
+    assert run("status")[0] == 0
     with flow.catalog.writing() as session:
         session.execute(trouble)  # type: ignore[call-overload]
     flow.catalog.close()
     assert run("status")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        update(tables.outbox).where(tables.outbox.c.id == 1).values(state="due", failures=0),
+        update(tables.outbox).where(tables.outbox.c.id == 1).values(
+            state="due", failures=1, created_at=datetime.now(UTC)
+        ),
+        update(tables.job).where(tables.job.c.id == 2).values(state="running"),
+    ],
+    ids=["due and never failed", "failing since a moment ago", "a job in hand"],
+)  # fmt: skip
+def test_what_goes_its_way_is_well(run: Run, flow: Flow, fine: object) -> None:
+    worker_is_there(flow)
+    with flow.catalog.writing() as session:
+        session.execute(fine)  # type: ignore[call-overload]
+    flow.catalog.close()
+    assert run("status")[0] == 0
 
 
 def test_status_ends_with_one_when_the_disk_is_low(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

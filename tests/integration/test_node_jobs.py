@@ -1,7 +1,7 @@
 """catalog/jobs.py, catalog/revisions.py and flow/enqueue.py on both databases: who has a job, and who may save."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -174,12 +174,34 @@ def test_a_dead_job_is_seen_and_can_be_retried(catalog: Catalog, data: Path) -> 
     assert (flow.jobs()[2]["digest"], flow.jobs()[2]["series_id"]) == (flow.jobs()[0]["digest"], 1)
     assert (flow.study(Series("0").study_uid)["outcome"], flow.study(Series("0").study_uid)["reasons"]) == ("", [])
     assert [entry.job_id for entry in flow.audit("job retried")] == [new]
+    assert not admin.status(settings).well
+    with catalog.writing() as session:
+        jobs.worker_seen(session, "w1", 1, datetime.now(UTC))
     assert admin.status(settings).well
 
 
-def test_only_a_dead_analysis_can_be_retried(catalog: Catalog, data: Path) -> None:
+def test_a_dead_notice_can_be_retried_with_the_same_reasons_and_its_analysis_stays_dead(
+    catalog: Catalog, data: Path
+) -> None:
+    flow, settings = dead_job(catalog), settings_of(catalog, data)
+    for attempt in range(3, 6):
+        flow.fail(flow.claimed(2, after(100 * attempt)), Failure.UNKNOWN, after(100 * attempt))
+    before = flow.study(Series("0").study_uid)
+    new = admin.retry(settings, 2).data["job"]
+    assert [(job["id"], job["kind"], job["state"]) for job in flow.jobs()] == [
+        (1, "analysis", "dead"), (2, "notice", "superseded"), (new, "notice", "queued")
+    ]  # fmt: skip
+    _, old, again = flow.jobs()
+    assert again["reasons"] == old["reasons"] == ["The analysis failed: unknown."]
+    assert (again["series_id"], again["digest"]) == (old["series_id"], old["digest"])
+    study = flow.study(Series("0").study_uid)
+    assert (study["outcome"], study["reasons"]) == (before["outcome"], before["reasons"])
+    assert [entry.job_id for entry in flow.audit("job retried")] == [new]
+
+
+def test_only_a_dead_job_can_be_retried(catalog: Catalog, data: Path) -> None:
     flow, settings = queued(catalog), settings_of(catalog, data)
-    with pytest.raises(CatalogError, match="Job 1 is queued, only a dead analysis can be retried"):
+    with pytest.raises(CatalogError, match="Job 1 is queued, only a dead one can be retried"):
         admin.retry(settings, 1)
     with pytest.raises(CatalogError, match="There is no job 99"):
         admin.retry(settings, 99)
@@ -192,7 +214,7 @@ def test_a_job_that_gave_way_to_another_reading_cannot_be_retried(catalog: Catal
     flow, settings = queued(catalog), settings_of(catalog, data)
     flow.receive(Series("0").headers(range(64, 70)), after(10))
     flow.complete(after(13))
-    with pytest.raises(CatalogError, match="Job 1 is superseded, only a dead analysis"):
+    with pytest.raises(CatalogError, match="Job 1 is superseded, only a dead one"):
         admin.retry(settings, 1)
 
 
