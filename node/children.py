@@ -57,6 +57,8 @@ class ReceiverPool:
         self._ear: Ear | None = None
         self._hearing: list[threading.Thread] = []
         self._stopping = False
+        self._changing = threading.Lock()
+        """One loop replaces receivers while another tells them of new senders: none may miss them."""
         self._members = [self._start() for _ in range(settings.receivers)]
 
     def _start(self) -> _Receiver:
@@ -88,27 +90,34 @@ class ReceiverPool:
 
     def know_again(self, senders: tuple[Sender, ...]) -> bool:
         """Tell every receiver of a changed table of senders."""
-        if senders != self._senders:
-            self._senders = senders
-            for member in self._members:
-                _tell(member, receiver.Know(senders))
+        with self._changing:
+            if senders != self._senders:
+                self._senders = senders
+                for member in self._members:
+                    _tell(member, receiver.Know(senders))
         return False
 
     def replace_the_lost(self) -> bool:
         """Start a new receiver for each one that ended."""
         for place, member in enumerate(self._members):
-            if not member.process.is_alive() and not self._stopping:
-                log.error("a receiver ended; another takes its place", extra={"exit_code": member.process.exitcode})
+            if not member.process.is_alive():
+                self._replace(place, member)
+        return False
+
+    def _replace(self, place: int, lost: _Receiver) -> None:
+        with self._changing:
+            if not self._stopping:
+                log.error("a receiver ended; another takes its place", extra={"exit_code": lost.process.exitcode})
                 self._members[place] = self._start()
                 self._hear(self._members[place])
-        return False
 
     def stop(self, timeout_s: float) -> None:
         """End all receivers and hear them out; what is being sent is not answered, and so will be sent again."""
-        self._stopping = True
         deadline = time.monotonic() + timeout_s
-        for member in self._members:
-            _tell(member, receiver.Stop())
+        with self._changing:
+            self._stopping = True
+            for member in self._members:
+                _tell(member, receiver.Stop())
         for member in self._members:
             member.process.join(max(0.0, deadline - time.monotonic()))
             if member.process.is_alive():

@@ -223,7 +223,6 @@ def _score(facts: _Facts, level: Level) -> tuple[float, ...]:
     stack = facts.stack
     assert stack is not None
     coarser = sum(facts.thickness_mm > limit + ROUNDING_MM for limit in THINNER_IS_BETTER_MM)
-    late = max(ct.content_time[:6] for ct in facts.cts)
     return (
         float(len(Level) - list(Level).index(level)),
         -float(any(EXPIRATION.search(image.series_description) for image in facts.images)),
@@ -232,8 +231,14 @@ def _score(facts: _Facts, level: Level) -> tuple[float, ...]:
         -float(any(ct.contrast for ct in facts.cts)),
         float(facts.cts[0].columns or 0),
         float(stack.count),
-        float(late) if late.isdigit() else 0.0,
+        max(_clock(ct.content_time) for ct in facts.cts),
     )
+
+
+def _clock(time: str) -> float:
+    """HHMMSS of a TM value (PS3.5 Table 6.2-1), as a number to compare; 0 for what is none."""
+    digits = time.partition(".")[0]
+    return float(digits[:6].ljust(6, "0")) if digits.isascii() and digits.isdigit() else 0.0
 
 
 def _is_slice(modality: str, image_type: Sequence[str]) -> bool:

@@ -1,5 +1,6 @@
 """Spool file to catalog row: in batches, and rebuilt from the spool after a crash."""
 
+import hashlib
 import logging
 import threading
 from collections import deque
@@ -22,6 +23,9 @@ from node.spool import Spool, reception_of
 
 log = logging.getLogger(__name__)
 
+Pair = tuple[str, str]
+"""Paths of two versions of one instance, the older one first."""
+Compared = dict[Pair, VersionKind]
 BATCH = 300
 INBOX_LIMIT = 20_000
 """Headers kept in memory while the database is away; beyond it the spool is read again instead."""
@@ -132,34 +136,54 @@ def _arrival_on_disk(spool: Spool, path: str) -> Arrival | None:
 
 
 def register(catalog: Catalog, spool: Spool, batch: Sequence[Arrival]) -> None:
-    """Enter one batch in one transaction. A file that has a row is left alone, so a batch may be entered twice."""
+    """Enter one batch in one transaction. A file that has a row is left alone, so a batch may be entered twice.
+
+    Versions of one instance are compared between transactions: to read large files takes as long as it takes.
+    """
+    compared: Compared = {}
+    while unknown := _enter(catalog, batch, compared):
+        compared |= {pair: _version(spool, *pair) for pair in unknown}
+
+
+def _enter(catalog: Catalog, batch: Sequence[Arrival], compared: Compared) -> set[Pair]:
+    """Enter a batch, or nothing of it: then these must be compared first."""
     with catalog.writing() as session:
         new = list({arrival.path: arrival for arrival in batch}.values())
         known = studies.known_paths(session, [arrival.path for arrival in new])
         new = [arrival for arrival in new if arrival.path not in known]
-        settled = _settled(session, spool, new)
-        if settled:
-            studies.register(session, settled)
-        _tell(session, batch, settled)
+        pairs = _pairs(session, new)
+        unknown = {pair for pair in pairs if pair[0] != pair[1]} - compared.keys()
+        if not unknown:
+            settled = _settled(session, new, pairs, compared)
+            if settled:
+                studies.register(session, settled)
+            _tell(session, batch, settled)
+    return unknown
 
 
-def _settled(session: Session, spool: Spool, new: Sequence[Arrival]) -> list[Arrival]:
+def _pairs(session: Session, new: Sequence[Arrival]) -> list[Pair]:
+    """For each new file the one of the same instance that came first (itself, where it is the first) and itself."""
+    firsts = studies.authoritative_paths(session, [arrival.header.sop_instance_uid for arrival in new])
+    return [(firsts.setdefault(each.header.sop_instance_uid, each.path), each.path) for each in new]
+
+
+def _settled(session: Session, new: Sequence[Arrival], pairs: Sequence[Pair], compared: Compared) -> list[Arrival]:
     """Say of each new file what it is: the first, the same again or a conflict; and whether we made it."""
-    uids = [arrival.header.sop_instance_uid for arrival in new]
-    firsts = studies.authoritative_paths(session, uids)
-    own = studies.own_results(session, uids)
-    settled = []
-    for arrival in new:
-        uid = arrival.header.sop_instance_uid
-        first = firsts.setdefault(uid, arrival.path)
-        version = VersionKind.AUTHORITATIVE if first == arrival.path else _version(spool, first, arrival.path)
-        settled.append(replace(arrival, version=version, own=uid in own))
-    return settled
+    own = studies.own_results(session, [arrival.header.sop_instance_uid for arrival in new])
+    return [
+        replace(
+            arrival,
+            version=compared.get(pair, VersionKind.AUTHORITATIVE),
+            own=arrival.header.sop_instance_uid in own,
+        )
+        for arrival, pair in zip(new, pairs, strict=True)
+    ]
 
 
 def _version(spool: Spool, first: str, second: str) -> VersionKind:
-    same = same_content(dcmread(spool.absolute(first)), dcmread(spool.absolute(second)))
-    return VersionKind.DUPLICATE if same else VersionKind.CONFLICT
+    """One file after the other in memory, never both."""
+    contents = (_plain(dcmread(spool.absolute(path))) for path in (first, second))
+    return VersionKind.DUPLICATE if next(contents) == next(contents) else VersionKind.CONFLICT
 
 
 def same_content(first: Dataset, second: Dataset) -> bool:
@@ -167,15 +191,22 @@ def same_content(first: Dataset, second: Dataset) -> bool:
     return _plain(first) == _plain(second)
 
 
-def _plain(ds: Dataset) -> dict[int, str]:
-    return {int(tag): _value(ds, tag) for tag in list(ds.keys()) if tag.element != 0 and tag != 0xFFFCFFFC}
+def _plain(ds: Dataset) -> dict[int, bytes]:
+    """A digest of each value."""
+    return {int(tag): _digest(ds, tag) for tag in list(ds.keys()) if tag.element != 0 and tag != 0xFFFCFFFC}
 
 
-def _value(ds: Dataset, tag: BaseTag) -> str:
+def _digest(ds: Dataset, tag: BaseTag) -> bytes:
+    value = _value(ds, tag)
+    raw = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(raw).digest()
+
+
+def _value(ds: Dataset, tag: BaseTag) -> object:
     try:
-        return repr(ds[tag].value)
+        return ds[tag].value
     except Exception:  # noqa: BLE001 - conversion of a broken value may raise anything; then its bytes are compared
-        return repr(ds.get_item(tag).value)
+        return ds.get_item(tag).value
 
 
 def _tell(session: Session, batch: Sequence[Arrival], settled: Sequence[Arrival]) -> None:

@@ -239,6 +239,9 @@ def verdict_on(series: Series, **ct: Any) -> Eligibility:
         (verdict_on(GOOD, columns=768, rows=768), verdict_on(GOOD)),
         (verdict_on(Series(count=80)), verdict_on(GOOD)),
         (verdict_on(GOOD, content_time="120000.5"), verdict_on(GOOD, content_time="110000")),
+        (verdict_on(GOOD, content_time="12"), verdict_on(GOOD, content_time="1130")),
+        (verdict_on(GOOD, content_time="0000"), verdict_on(Series(thickness_mm=4), content_time="²²")),
+        (verdict_on(GOOD, content_time="000001"), verdict_on(GOOD, content_time="²²")),
     ],
 )
 def test_the_better_series_scores_higher(better: Eligibility, worse: Eligibility) -> None:

@@ -1,0 +1,54 @@
+"""flow/register.py: how two versions of an instance are compared, and what that costs."""
+
+import tracemalloc
+from pathlib import Path
+from typing import ClassVar
+
+from pydicom import DataElement, Dataset
+from pydicom.tag import Tag
+from sqlalchemy import event
+
+from node.catalog import tables
+from node.catalog.session import Catalog
+from node.flow import register
+from node.spool import Spool
+from tests.flow import Flow
+from tests.studies import Series, keep_all
+
+
+class _Looking(Spool):
+    """A spool that remembers whether a transaction was open whenever a file was looked at."""
+
+    open = 0
+    seen: ClassVar[list[int]] = []
+
+    def absolute(self, path: str) -> Path:
+        self.seen.append(self.open)
+        return super().absolute(path)
+
+
+def test_versions_are_compared_while_no_transaction_is_open(catalog: Catalog, data: Path) -> None:
+    spool = _Looking(data, minimum_free_bytes=0, minimum_free_fraction=0.0)
+    event.listen(catalog.engine, "begin", lambda _: setattr(spool, "open", spool.open + 1))
+    for ending in ("commit", "rollback"):
+        event.listen(catalog.engine, ending, lambda _: setattr(spool, "open", spool.open - 1))
+    one, other = Series(count=1), Series(count=1).having(StudyDescription="other")
+    kept = keep_all(spool, [*one.payloads(), *other.payloads()])
+    spool.seen.clear()
+    register.register(catalog, spool, kept[:1])
+    register.register(catalog, spool, kept[1:])
+    assert spool.seen == [0, 0]
+    assert [row["version"] for row in Flow(catalog).rows(tables.instance)] == ["authoritative", "conflict"]
+
+
+def test_pixels_are_compared_without_a_copy_in_memory() -> None:
+    pixels = bytes(range(256)) * (1 << 16)
+    one, other = (Dataset({Tag("PixelData"): DataElement("PixelData", "OB", pixels)}) for _ in range(2))
+    tracemalloc.start()
+    try:
+        assert register.same_content(one, other)
+        assert tracemalloc.get_traced_memory()[1] < len(pixels) / 4
+    finally:
+        tracemalloc.stop()
+    other.PixelData = pixels[:-1] + b"x"
+    assert not register.same_content(one, other)
