@@ -111,11 +111,16 @@ def _one_moment(engine: Engine) -> Engine:
 
 
 def _keep_private(_dialect, _record, arguments, _named) -> None:  # type: ignore[no-untyped-def]
-    """Patients are in it: the file is made closed to others, or closed now; SQLite gives those beside it its mode."""
+    """Patients are in it: the file is made closed to others, or closed now; SQLite gives those beside it its mode.
+
+    A file that is there is never opened here: closing it would drop the locks that SQLite holds on it in this process
+    (sqlite.org/howtocorrupt.html, 2.2), and another process would take the database for unused.
+    """
     path = Path(arguments[0])
     with suppress(OSError):  # SQLite says it better
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
-        if path.stat().st_mode & 0o077:
+        if not path.exists():
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        elif path.stat().st_mode & 0o077:
             path.chmod(0o600)
 
 

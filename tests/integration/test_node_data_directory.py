@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,6 +76,18 @@ def test_a_new_database_can_be_read_by_nobody_else(tmp_path: Path) -> None:
     catalog.migrate()
     with catalog.writing():  # the files beside it are there as long as it is open
         assert modes(tmp_path / "new") == {0o600}
+    catalog.close()
+
+
+def test_a_second_connection_does_not_drop_the_locks_of_the_first(left: Path) -> None:
+    """Another process that ends would otherwise take the database for unused, and remove what is not yet in it."""
+    catalog = catalog_of(Settings(data=left))
+    look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM audit').fetchone()"
+    with catalog.reading() as one, catalog.reading() as other:
+        for session in (one, other):
+            session.execute(text("SELECT count(*) FROM audit"))
+        subprocess.run([sys.executable, "-c", look, str(left / "nodus.db")], check=True)
+        assert (left / "nodus.db-wal").exists()
     catalog.close()
 
 
