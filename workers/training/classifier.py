@@ -19,7 +19,7 @@ from workers.training.compose import Bank, thick_slices
 from workers.training.loop import Report, Run, Training
 
 CONFIG = ClassifierConfig()
-POOL_PATCHES = 3200
+POOL_PATCHES = 1800
 """Composed patches of the pool."""
 
 
