@@ -77,6 +77,8 @@ def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(prepared_data: Path) -> Iterator[Path]:
     """The data directory of one test: nothing but the spool's folders is in it before, and after."""
     yield prepared_data
+    for other in {*prepared_data.iterdir()} - {prepared_data / "spool"}:
+        shutil.rmtree(other) if other.is_dir() else other.unlink()
     for folder, _, files in os.walk(prepared_data):
         for name in files:
             Path(folder, name).unlink()

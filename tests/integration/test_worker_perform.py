@@ -77,7 +77,7 @@ def test_a_worker_that_lost_its_lease_leaves_what_another_saved_as_it_is(
     catalog: Catalog, spool: Spool, workplace: Workplace, data: Path
 ) -> None:
     flow = queued(catalog, spool, CHEST)
-    slow = Claim(workplace, flow.claimed(), "t")
+    slow = Claim(workplace, flow.claimed(at=after(3)), "t")
     flow.fail(slow.job, Failure.LOST_WORKER, after(70))
     tasks.perform(workplace, 1)
     before = flow.rows(tables.result)

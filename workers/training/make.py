@@ -143,7 +143,7 @@ def _detector(out: Path) -> NodeNet:
 def _install(model: str, path: Path) -> None:
     weights.FOLDER.mkdir(exist_ok=True)
     CARDS.mkdir(exist_ok=True)
-    shutil.copy(path, weights.FOLDER / path.name)
+    shutil.copyfile(path, weights.FOLDER / path.name)  # readable by whoever runs the worker, unlike the original
     shutil.copy(path.with_name(f"{model}.md"), CARDS / f"{model}.md")
     weights.record(model, VERSION, weights.FOLDER / path.name)
 
