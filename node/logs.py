@@ -2,9 +2,13 @@
 
 import logging
 import sys
+import traceback
 import warnings
+from types import TracebackType
 
 from pythonjsonlogger.json import JsonFormatter
+
+from node.errors import NodusError
 
 LEAST_OF = {
     "pynetdicom": logging.CRITICAL,
@@ -19,11 +23,26 @@ LEAST_OF = {
 """Libraries that would print data sets, or talk too much."""
 
 
+class PrivateFormatter(JsonFormatter):
+    """Stack traces without the words of others: pydicom and databases quote values of patients in theirs."""
+
+    def formatException(  # noqa: N802 - the name is logging's
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """Where it went wrong and with which class of error, the cause first; words only of our own errors."""
+        parts, error = list[str](), ei[1]
+        while error is not None:
+            said = f": {error}" if isinstance(error, NodusError) else ""
+            parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__ + said)
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n\n".join(reversed(parts))
+
+
 def configure(level: str) -> None:
     """Send every log line to stderr as one JSON object. Loggers that could print data sets are capped."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        JsonFormatter(
+        PrivateFormatter(
             "{asctime}{levelname}{name}{message}",
             style="{",
             rename_fields={"asctime": "at", "levelname": "level", "name": "from"},

@@ -93,14 +93,14 @@ class Delivery:
             self._postpone(shipment, status, f"The destination answered with status 0x{status:04X}.")
 
     def _check(self, shipment: Shipment, rung: Rung) -> None:
-        """What leaves is what was made, byte for byte. Raises BadInput when the file is lost or altered, or OSError."""
+        """What leaves is what was made, byte for byte. Raises BadInput when the file was altered.
+
+        Raises OSError when it cannot be read: a shared volume may be away, and come back.
+        """
         with self.catalog.reading() as session:
             made = {each.sop_instance_uid: each.sha256 for each in outbox.results_of_job(session, shipment.job_id)}
-        try:
-            with self.absolute(rung.path).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            raise BadInput("The result's file is missing here.") from None
+        with self.absolute(rung.path).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != made[rung.sop_instance_uid]:
             raise BadInput("The result's file was altered here: its SHA-256 is another.")
 

@@ -126,14 +126,10 @@ def test_an_answer_that_was_lost_is_made_good_by_the_duplicate_status(catalog: C
 @pytest.mark.parametrize(
     ("spoil", "error"),
     [
-        (lambda file: file.unlink(), "The result's file is missing here."),
-        (
-            lambda file: file.write_text("garbage"),
-            "The result's file was altered here: its SHA-256 is another.",
-        ),
+        (lambda file: file.write_text("garbage"), "The result's file was altered here: its SHA-256 is another."),
         (lambda file: file.write_text(""), "The result's file was altered here: its SHA-256 is another."),
     ],
-    ids=["missing", "altered", "empty"],
+    ids=["altered", "empty"],
 )
 def test_a_file_that_is_not_what_was_made_is_never_sent_and_holds_up_nothing(
     catalog: Catalog, spoil: Callable[[Path], object], error: str
@@ -153,6 +149,19 @@ def test_a_file_that_cannot_be_sent_at_all_is_refused_and_holds_up_nothing(catal
     delivering.step()
     assert delivering.states() == ["refused", "delivered", "delivered", "delivered"]
     assert delivering.rows()[0]["error"] == "The result's file is no DICOM file (InvalidDicomError)."
+
+
+def test_a_file_that_is_away_waits_for_its_volume_to_come_back(catalog: Catalog) -> None:
+    delivering = with_results(catalog, studies=2)
+    file = delivering.file(f"results/{names((1, SEG, 0))[0]}")
+    away = file.rename(file.with_suffix(".away"))
+    delivering.step()
+    assert delivering.states() == ["due", "due", "delivered", "delivered"]
+    assert delivering.rows()[0]["error"] == "The result's file cannot be read here (FileNotFoundError)."
+    away.rename(file)
+    delivering.clock.goes_on(3600)
+    delivering.step()
+    assert delivering.states() == ["delivered"] * 4
 
 
 def test_a_file_that_cannot_be_read_for_now_does_not_hold_up_other_studies(catalog: Catalog) -> None:
