@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from node.audit.anchor import Anchors
-from node.catalog import audit, installation, jobs, outbox, peers
+from node.catalog import audit, installation, peers
 from node.catalog.session import Catalog
 from node.children import ReceiverPool, WorkerChild, worker_of
 from node.deadline import Asking
@@ -41,7 +41,8 @@ from node.queue import JobQueue
 from node.receiver import spool_of
 from node.settings import Settings
 from node.spool import Spool
-from node.web.app import WebServer, application
+from node.web.app import WebServer
+from node.web.live import server
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,6 @@ TURN_WITHIN_S = 3.0
 """Turns that take longer wait for a peer, and are left alone: what they do is done again."""
 LAST_WRITES_WITHIN_S = 2.0
 LAST_MOMENT_S = 0.02
-ANSWER_WITHIN_S = 2.0
-"""A database that says nothing for so long does not answer, as far as the web port is concerned."""
 ANCHOR_EVERY_S = 60.0
 REGISTER_EVERY_S = 0.1
 """Files that come within this time share one transaction."""
@@ -166,7 +165,7 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node
     listener = Listener(catalog, inbox, associations, metrics)
     worker = worker_of(settings)
     loops: list[Loop] = []
-    web = _web(catalog, loops, metrics, page)
+    web = server(catalog, loops, metrics, page)
     rest = partial(_register_rest, catalog, spool, inbox)
     node = Node(settings, catalog, receivers, listener, web, loops, worker, anchors_of(settings), rest)
     loops += _loops(node, inbox, associations)
@@ -236,33 +235,3 @@ def _now() -> datetime:
 def _senders(catalog: Catalog) -> tuple[Sender, ...]:
     with catalog.reading() as session:
         return tuple(peers.senders(session))
-
-
-def _web(catalog: Catalog, loops: list[Loop], metrics: Metrics, page: socket.socket) -> WebServer:
-    """The web port, over live values."""
-
-    asking = Asking("web")
-
-    def count(query: Callable[[Session], dict[str, int]]) -> dict[str, int]:
-        with catalog.reading() as session:
-            return query(session)
-
-    def checks() -> dict[str, str]:
-        state = {loop.name: "ok" if not loop.failures else f"failed {loop.failures} times in a row" for loop in loops}
-        try:
-            asking.ask(partial(count, jobs.count_by_state), ANSWER_WITHIN_S)
-        except (SQLAlchemyError, TimeoutError) as error:
-            return {**state, "database": f"does not answer ({type(error).__name__})"}
-        return {**state, "database": "ok"}
-
-    def shown(query: Callable[[Session], dict[str, int]]) -> dict[str, int]:
-        try:
-            return asking.ask(partial(count, query), ANSWER_WITHIN_S)
-        except (SQLAlchemyError, TimeoutError):
-            return {}  # /readyz says why; the other metrics go on
-
-    metrics.watch("nodus_jobs", "Jobs by state", partial(shown, jobs.count_by_state))
-    metrics.watch("nodus_results", "Results to deliver, by state", partial(shown, outbox.count_by_state))
-    failures = "Failed turns in a row of a loop of the flow"
-    metrics.watch("nodus_loop_failures", failures, lambda: {loop.name: loop.failures for loop in loops}, label="loop")
-    return WebServer(application(checks, metrics.registry), page)

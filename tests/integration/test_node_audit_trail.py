@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
-from node import admin
+from node.admin import trail
 from node.audit.anchor import Anchors
 from node.catalog import audit, tables
 from node.catalog.session import Catalog
@@ -115,10 +115,10 @@ def test_an_association_and_a_study_batch_leave_one_row_each(catalog: Catalog) -
 def test_verify_finds_what_was_done_to_the_table(catalog: Catalog, data: Path, tamper: object, sentence: str) -> None:
     write(catalog, 6)
     settings = settings_of(catalog, data)
-    assert admin.audit_verify(settings).well
+    assert trail.audit_verify(settings).well
     with catalog.engine.begin() as connection:
         connection.execute(tamper)  # type: ignore[call-overload]
-    view = admin.audit_verify(settings)
+    view = trail.audit_verify(settings)
     assert not view.well
     assert any(problem.startswith(sentence) for problem in view.data["problems"])
 
@@ -134,12 +134,12 @@ def test_verify_finds_a_tail_that_was_cut_with_its_head_by_the_anchor(catalog: C
     with catalog.engine.begin() as connection:
         connection.execute(delete(tables.audit).where(tables.audit.c.seq > 4))
         connection.execute(update(tables.audit_head).values(seq=4, hash=at_four.hash))
-    assert admin.audit_verify(settings).data["problems"] == ["The anchor of row 6 does not match the table."]
+    assert trail.audit_verify(settings).data["problems"] == ["The anchor of row 6 does not match the table."]
 
 
 def test_verify_says_what_it_cannot_see(catalog: Catalog, data: Path) -> None:
     write(catalog, 2)
-    view = admin.audit_verify(settings_of(catalog, data))
+    view = trail.audit_verify(settings_of(catalog, data))
     assert "The last anchor is at row 0: a tail cut after it, head and all, cannot be seen." in view.note
 
 
@@ -147,11 +147,11 @@ def test_another_key_verifies_nothing(catalog: Catalog, data: Path) -> None:
     write(catalog, 3)
     settings = settings_of(catalog, data)
     (data / "audit.key").write_bytes(b"x" * 32)
-    assert len(admin.audit_verify(settings).data["problems"]) == 3
+    assert len(trail.audit_verify(settings).data["problems"]) == 3
 
 
 def test_export_gives_every_row_and_list_the_newest(catalog: Catalog, data: Path) -> None:
     write(catalog, 5)
     settings = settings_of(catalog, data)
-    assert len(list(admin.audit_export(settings))) == 5
-    assert [row["seq"] for row in admin.audit_list(settings, "", "", 2).rows] == [4, 5]
+    assert len(list(trail.audit_export(settings))) == 5
+    assert [row["seq"] for row in trail.audit_list(settings, "", "", 2).rows] == [4, 5]

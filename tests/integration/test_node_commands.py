@@ -219,7 +219,7 @@ def test_a_command_that_does_not_exist_asks_nobody_to_install_anything(run: Run,
 
 
 def test_without_the_ai_extra_its_commands_say_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_extras", dict)
+    monkeypatch.setattr(cli.options, "_extras", dict)
     code, said = run("analyse")
     assert code == 1
     assert "needs the AI extra: install nodus[ai]" in said

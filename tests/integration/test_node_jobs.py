@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from node import admin
+from node.admin import jobs as job_admin
+from node.admin import state
 from node.catalog import jobs, outbox, tables
 from node.catalog.revisions import Plan, open_revision
 from node.catalog.session import Catalog
@@ -165,19 +166,19 @@ def settings_of(catalog: Catalog, data: Path) -> Settings:
 
 def test_a_dead_job_is_seen_and_can_be_retried(catalog: Catalog, data: Path) -> None:
     flow, settings = dead_job(catalog), settings_of(catalog, data)
-    assert not admin.status(settings).well
-    assert [row["id"] for row in admin.jobs(settings, "dead").rows] == [1]
-    new = admin.retry(settings, 1).data["job"]
+    assert not state.status(settings).well
+    assert [row["id"] for row in job_admin.jobs(settings, "dead").rows] == [1]
+    new = job_admin.retry(settings, 1).data["job"]
     assert [(job["kind"], job["state"]) for job in flow.jobs()] == [
         ("analysis", "superseded"), ("notice", "superseded"), ("analysis", "queued")
     ]  # fmt: skip
     assert (flow.jobs()[2]["digest"], flow.jobs()[2]["series_id"]) == (flow.jobs()[0]["digest"], 1)
     assert (flow.study(Series("0").study_uid)["outcome"], flow.study(Series("0").study_uid)["reasons"]) == ("", [])
     assert [entry.job_id for entry in flow.audit("job retried")] == [new]
-    assert not admin.status(settings).well
+    assert not state.status(settings).well
     with catalog.writing() as session:
         jobs.worker_seen(session, "w1", 1, datetime.now(UTC))
-    assert admin.status(settings).well
+    assert state.status(settings).well
 
 
 def test_a_dead_notice_can_be_retried_with_the_same_reasons_and_its_analysis_stays_dead(
@@ -187,7 +188,7 @@ def test_a_dead_notice_can_be_retried_with_the_same_reasons_and_its_analysis_sta
     for attempt in range(3, 6):
         flow.fail(flow.claimed(2, after(100 * attempt)), Failure.UNKNOWN, after(100 * attempt))
     before = flow.study(Series("0").study_uid)
-    new = admin.retry(settings, 2).data["job"]
+    new = job_admin.retry(settings, 2).data["job"]
     assert [(job["id"], job["kind"], job["state"]) for job in flow.jobs()] == [
         (1, "analysis", "dead"), (2, "notice", "superseded"), (new, "notice", "queued")
     ]  # fmt: skip
@@ -202,12 +203,12 @@ def test_a_dead_notice_can_be_retried_with_the_same_reasons_and_its_analysis_sta
 def test_only_a_dead_job_can_be_retried(catalog: Catalog, data: Path) -> None:
     flow, settings = queued(catalog), settings_of(catalog, data)
     with pytest.raises(CatalogError, match="Job 1 is queued, only a dead one can be retried"):
-        admin.retry(settings, 1)
+        job_admin.retry(settings, 1)
     with pytest.raises(CatalogError, match="There is no job 99"):
-        admin.retry(settings, 99)
+        job_admin.retry(settings, 99)
     flow.finish(1, AT)
     with pytest.raises(CatalogError, match="Job 1 is done"):
-        admin.retry(settings, 1)
+        job_admin.retry(settings, 1)
 
 
 def test_a_job_that_gave_way_to_another_reading_cannot_be_retried(catalog: Catalog, data: Path) -> None:
@@ -215,7 +216,7 @@ def test_a_job_that_gave_way_to_another_reading_cannot_be_retried(catalog: Catal
     flow.receive(Series("0").headers(range(64, 70)), after(10))
     flow.complete(after(13))
     with pytest.raises(CatalogError, match="Job 1 is superseded, only a dead one"):
-        admin.retry(settings, 1)
+        job_admin.retry(settings, 1)
 
 
 def test_a_retry_after_a_sent_notice_names_it_as_predecessor(catalog: Catalog, data: Path) -> None:
@@ -224,7 +225,7 @@ def test_a_retry_after_a_sent_notice_names_it_as_predecessor(catalog: Catalog, d
     flow.finish(2, after(1000))
     with catalog.writing() as session:
         session.execute(update(tables.outbox).values(state="due", attempts=1))
-    admin.retry(settings, 1)
+    job_admin.retry(settings, 1)
     assert flow.jobs()[2]["predecessor_job_id"] == 2
 
 
