@@ -1,0 +1,45 @@
+"""Encoded results of a job, as they are on disk."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from node.catalog.tables import result
+from node.domain.delivery import ResultKind
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """One encoded result on disk."""
+
+    kind: ResultKind
+    rung: int
+    """0 is tried first."""
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    path: str
+    sha256: str
+
+
+def keep_results(session: Session, job_id: int, results: Iterable[StoredResult]) -> None:
+    """Enter the encoded results of a job, every rung of each."""
+    if rows := [{"job_id": job_id, **each.__dict__} for each in results]:
+        session.execute(insert(result), rows)
+
+
+def results_of_job(session: Session, job_id: int) -> list[StoredResult]:
+    """Every rung of every result of a job."""
+    columns = [result.c[name] for name in StoredResult.__dataclass_fields__]
+    query = select(*columns).where(result.c.job_id == job_id).order_by(result.c.kind, result.c.rung)
+    return [StoredResult(**{**row, "kind": ResultKind(row["kind"])}) for row in session.execute(query).mappings()]
+
+
+def report_uid_of_job(session: Session, job_id: int) -> str:
+    """SOP Instance UID of the first rung of a job's report: what a successor's identity depends on."""
+    query = select(result.c.sop_instance_uid).where(
+        result.c.job_id == job_id, result.c.kind == ResultKind.SR, result.c.rung == 0
+    )
+    return str(session.execute(query).scalar_one())

@@ -1,0 +1,105 @@
+"""What is due at a destination, in which order, and what came of it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import case, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from node.catalog.outbox.holding import UNSENT
+from node.catalog.session import changed
+from node.catalog.tables import job, outbox, result, study
+from node.domain.delivery import SENDING_ORDER, OutboxState, ResultKind, Rung, Shipment
+
+
+def _order(table: Any) -> Any:
+    return case({str(kind): place for place, kind in enumerate(SENDING_ORDER)}, value=table.c.kind)
+
+
+def next_shipment(session: Session, destination_id: int, now: datetime) -> Shipment | None:
+    """The next due result for a destination: nothing of the same study that comes before it is still under way."""
+    earlier, earlier_job = aliased(outbox), aliased(job)
+    before = or_(
+        earlier.c.job_id < outbox.c.job_id,
+        (earlier.c.job_id == outbox.c.job_id) & (_order(earlier) < _order(outbox)),
+    )
+    blocked = (
+        select(earlier.c.id)
+        .join(earlier_job, earlier_job.c.id == earlier.c.job_id)
+        .where(
+            earlier.c.destination_id == outbox.c.destination_id,
+            earlier_job.c.study_id == job.c.study_id,
+            earlier.c.state.in_(UNSENT),
+            before,
+        )
+        .exists()
+    )
+    query = (
+        select(outbox, study.c.study_instance_uid)
+        .join(job, job.c.id == outbox.c.job_id)
+        .join(study, study.c.id == job.c.study_id)
+        .where(
+            outbox.c.destination_id == destination_id,
+            outbox.c.state == OutboxState.DUE,
+            outbox.c.not_before <= now,
+            ~blocked,
+        )
+        .order_by(job.c.priority.desc(), outbox.c.job_id, _order(outbox))
+        .limit(1)
+    )
+    row = session.execute(query).mappings().one_or_none()
+    return None if row is None else _shipment(session, row)
+
+
+def _shipment(session: Session, row: Any) -> Shipment:
+    query = (
+        select(result.c.sop_class_uid, result.c.sop_instance_uid, result.c.path)
+        .where(result.c.job_id == row["job_id"], result.c.kind == row["kind"])
+        .order_by(result.c.rung)
+    )
+    rungs = tuple(Rung(*rung) for rung in session.execute(query))
+    return Shipment(
+        row["id"],
+        ResultKind(row["kind"]),
+        row["study_instance_uid"],
+        row["job_id"],
+        row["failures"],
+        row["sop_instance_uid"],
+        rungs,
+    )
+
+
+def begin_attempt(session: Session, outbox_id: int, sop_instance_uid: str) -> bool:
+    """Fix the rung and count the attempt, before the first byte is sent. False: it is not due any more."""
+    begun = changed(
+        session,
+        update(outbox)
+        .where(outbox.c.id == outbox_id, outbox.c.state == OutboxState.DUE)
+        .values(sop_instance_uid=sop_instance_uid, attempts=outbox.c.attempts + 1),
+    )
+    return begun == 1
+
+
+def delivered(session: Session, outbox_id: int, status: int, now: datetime) -> None:
+    """The destination says that it is stored."""
+    session.execute(
+        update(outbox)
+        .where(outbox.c.id == outbox_id)
+        .values(state=OutboxState.DELIVERED, status=status, error="", delivered_at=now)
+    )
+
+
+def refused(session: Session, outbox_id: int, status: int | None, error: str) -> None:
+    """The destination will never take it."""
+    session.execute(
+        update(outbox).where(outbox.c.id == outbox_id).values(state=OutboxState.REFUSED, status=status, error=error)
+    )
+
+
+def postponed(session: Session, outbox_id: int, status: int | None, error: str, not_before: datetime) -> None:
+    """It did not work this time."""
+    session.execute(
+        update(outbox)
+        .where(outbox.c.id == outbox_id)
+        .values(status=status, error=error, not_before=not_before, failures=outbox.c.failures + 1)
+    )
