@@ -175,6 +175,12 @@ class Scanner:
         self.send(context, command, COMMAND, pieces.command)
         return context
 
+    def command(self, kind: tuple[str, str], elements: dict[int, bytes]) -> None:
+        """Send a message that is nothing but a command."""
+        self._message = self._message % 0xFFFF + 1
+        rest = {0x0110: struct.pack("<H", self._message), 0x0800: struct.pack("<H", 0x0101)}
+        self.send(self._contexts[kind], command_set({**rest, **elements}), COMMAND, 1_000)
+
     def send(self, context: int, content: bytes, control: int, size: int, *, finish: bool = True) -> None:
         """Send one part of a message in PDVs of `size` bytes, each in a PDU of its own."""
         for start in range(0, max(1, len(content)), size):
@@ -202,7 +208,7 @@ class Scanner:
         return Stored(
             struct.unpack("<H", elements[0x0900])[0],
             elements.get(0x0902, b"").decode().strip(),
-            elements[0x1000].decode().rstrip("\0"),
+            elements.get(0x1000, b"").decode().rstrip("\0"),
         )
 
     def release(self) -> None:

@@ -11,6 +11,7 @@ from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag
 
 from node.errors import BadInput
@@ -30,9 +31,10 @@ def sequence(ds: Dataset, keyword: str) -> Sequence[Dataset]:
     if _tag(keyword) not in ds:
         return ()
     try:
-        return ds[_tag(keyword)].value or ()
+        value = ds[_tag(keyword)].value
     except Exception:  # noqa: BLE001 - conversion of a broken value may raise anything; the catalog shows it as absent
         return ()
+    return value if isinstance(value, Items) else ()
 
 
 @cache
@@ -47,8 +49,10 @@ def _raw(ds: Dataset, keyword: str) -> bytes | None:
     tag = _tag(keyword)
     if tag not in ds:
         return None
-    value = ds.get_item(tag).value
-    return value if isinstance(value, bytes) else str(value or "").encode()
+    element = ds.get_item(tag, keep_deferred=True)  # otherwise an empty value of an unknown VR raises
+    if element.VR == "SQ":
+        return None
+    return element.value if isinstance(element.value, bytes) else str(element.value or "").encode()
 
 
 def text(ds: Dataset, keyword: str) -> str:
@@ -68,7 +72,8 @@ def _decoded(raw: bytes, ds: Dataset, keyword: str) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return decode_bytes(raw, convert_encodings(names), delimiters)
+            decoded = decode_bytes(raw, convert_encodings(names), delimiters)
+            return decoded.encode("utf-8", "replace").decode()  # no lone surrogates: no database takes them
     except Exception:  # noqa: BLE001 - an unknown or lying character set never costs an instance
         return raw.decode("latin-1")
 
@@ -120,6 +125,6 @@ def integer(ds: Dataset, keyword: str) -> int | None:
 def years(age: str) -> int | None:
     """PatientAge (AS) in whole years; None also for zero, which is written where nobody knows."""
     per_year = {"Y": 1, "M": 12, "W": 52, "D": 365}
-    if len(age) != 4 or not age[:3].isdigit() or age[3] not in per_year or age[:3] == "000":
+    if len(age) != 4 or not age.isascii() or not age[:3].isdigit() or age[3] not in per_year or age[:3] == "000":
         return None
     return int(age[:3]) // per_year[age[3]]
