@@ -92,8 +92,8 @@ class _Facts:
         return {(ct.rows, ct.columns) for ct in self.cts}
 
     @property
-    def owners(self) -> set[tuple[str, str]]:
-        return {(image.patient_id, image.frame_of_reference_uid) for image in self.images}
+    def owners(self) -> set[tuple[tuple[str, ...], str]]:
+        return {(patient_of(image), image.frame_of_reference_uid) for image in self.images}
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,8 @@ def _readable(facts: _Facts) -> Eligibility:
     levels = {level for level, _ in limits}
     level = next((each for each in (Level.DEGRADED, Level.PARTIAL) if each in levels), Level.FULL)
     uids = tuple(sorted(image.sop_instance_uid for image in facts.images))
-    digest = hashlib.sha256("\n".join(uids).encode()).hexdigest()
+    versions = sorted(f"{image.sop_instance_uid} {image.version}".strip() for image in facts.images)
+    digest = hashlib.sha256("\n".join(versions).encode()).hexdigest()
     return Eligibility(level, (), tuple(rule.sentence for _, rule in limits), uids, digest, _score(facts, level))
 
 
@@ -256,6 +257,12 @@ def _one_acquisition(facts: _Facts) -> _Facts:
         groups[ct.acquisition_number or 0].append((image, ct))
     number = max(groups, key=lambda each: (len(groups[each]), -each))
     return _facts(groups[number])
+
+
+def patient_of(header: InstanceHeader) -> tuple[str, ...]:
+    """Who an image says that it is of. Delimiters at the end of a name say nothing (PS3.5 6.2.1)."""
+    name = header.patient_name.rstrip("^= ")
+    return header.patient_id, header.issuer_of_patient_id, name, header.patient_birth_date, header.patient_sex
 
 
 def may_be_chest(headers: Iterable[InstanceHeader]) -> bool:

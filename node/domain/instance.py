@@ -69,3 +69,5 @@ class InstanceHeader:
     columns: int | None
     ct: CtAttributes | None
     """None when the SOP class is not a CT image."""
+    version: str = ""
+    """SHA-256 of the data set, hex, where it took the place of another one of this instance; else empty."""

@@ -1,30 +1,30 @@
 """Spool file to catalog row: in batches, and rebuilt from the spool after a crash."""
 
-import hashlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pydicom import Dataset, dcmread
-from pydicom.tag import BaseTag
+from pydicom import dcmread
 from sqlalchemy.orm import Session
 
-from node.catalog import audit, studies
+from node.catalog import audit, retention, studies
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
 from node.domain.reception import Reception
-from node.domain.study import Arrival, VersionKind
+from node.domain.study import Arrival, Version, VersionKind
 from node.errors import BadInput
 from node.headers import read_header
+from node.headers.versions import compare
+from node.removal import came_after
 from node.spool import Spool, reception_of
 
 log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
-"""Paths of two versions of one instance, the older one first."""
+"""Paths of the version of an instance that counts, and of a new file of it."""
 Compared = dict[Pair, VersionKind]
 BATCH = 300
 INBOX_LIMIT = 20_000
@@ -136,95 +136,120 @@ def _arrival_on_disk(spool: Spool, path: str) -> Arrival | None:
 
 
 def register(catalog: Catalog, spool: Spool, batch: Sequence[Arrival]) -> None:
-    """Enter one batch in one transaction. A file that has a row is left alone, so a batch may be entered twice.
+    """Enter one batch. A file that has a row is left alone, so a batch may be entered twice.
 
     Versions of one instance are compared between transactions: to read large files takes as long as it takes.
     """
-    compared: Compared = {}
-    while unknown := _enter(catalog, batch, compared):
-        compared |= {pair: _version(spool, *pair) for pair in unknown}
+    for part in _parts(batch):
+        compared: Compared = {}
+        while unknown := _enter(catalog, spool, part, compared):
+            compared |= {pair: _kind(spool, pair, others) for pair, others in unknown.items()}
 
 
-def _enter(catalog: Catalog, batch: Sequence[Arrival], compared: Compared) -> set[Pair]:
-    """Enter a batch, or nothing of it: then these must be compared first."""
+def _parts(batch: Sequence[Arrival]) -> list[list[Arrival]]:
+    """One transaction each: two files of one instance never meet in one, so each is compared with what has a row."""
+    parts: list[dict[str, Arrival]] = []
+    for arrival in batch:
+        uid = arrival.header.sop_instance_uid
+        free = next((part for part in parts if uid not in part), None)
+        if free is None:
+            parts.append(free := {})
+        free[uid] = arrival
+    return [list(part.values()) for part in parts]
+
+
+def _enter(catalog: Catalog, spool: Spool, batch: Sequence[Arrival], compared: Compared) -> dict[Pair, list[str]]:
+    """Enter a batch, or nothing of it: then these must be compared first, and with these others of the instance."""
     with catalog.writing() as session:
-        new = list({arrival.path: arrival for arrival in batch}.values())
-        known = studies.known_paths(session, [arrival.path for arrival in new])
-        new = [arrival for arrival in new if arrival.path not in known]
-        pairs = _pairs(session, new)
-        unknown = {pair for pair in pairs if pair[0] != pair[1]} - compared.keys()
+        known = studies.known_paths(session, [arrival.path for arrival in batch])
+        _come_again(session, spool, [arrival for arrival in batch if arrival.path in known])
+        new = [arrival for arrival in batch if arrival.path not in known]
+        versions = studies.versions_of(session, [arrival.header.sop_instance_uid for arrival in new])
+        unknown = {}
+        for arrival in new:
+            if earlier := versions.get(arrival.header.sop_instance_uid):
+                pair = (earlier[0].path, arrival.path)
+                unknown[pair] = [version.path for version in earlier[1:]]
+        unknown = {pair: others for pair, others in unknown.items() if pair not in compared}
         if not unknown:
-            settled = _settled(session, new, pairs, compared)
+            settled = _settled(session, new, versions, compared)
             if settled:
                 studies.register(session, settled)
             _tell(session, batch, settled)
     return unknown
 
 
-def _pairs(session: Session, new: Sequence[Arrival]) -> list[Pair]:
-    """For each new file the one of the same instance that came first (itself, where it is the first) and itself."""
-    firsts = studies.authoritative_paths(session, [arrival.header.sop_instance_uid for arrival in new])
-    return [(firsts.setdefault(each.header.sop_instance_uid, each.path), each.path) for each in new]
+def _come_again(session: Session, spool: Spool, known: Sequence[Arrival]) -> None:
+    """Of files that have a row some may have been removed before they came, and are here again."""
+    gone = retention.purged_among(session, [arrival.path for arrival in known])
+    back = [each for each in known if each.path in gone and came_after(spool.absolute(each.path), gone[each.path])]
+    if back:
+        studies.come_again(session, back)
 
 
-def _settled(session: Session, new: Sequence[Arrival], pairs: Sequence[Pair], compared: Compared) -> list[Arrival]:
-    """Say of each new file what it is: the first, the same again or a conflict; and whether we made it."""
+def _kind(spool: Spool, pair: Pair, others: Sequence[str]) -> VersionKind:
+    """What a new file is beside the one that counts; the same as any other that is here, it is a duplicate too."""
+    kind = compare(*map(spool.absolute, pair))
+    same = kind is VersionKind.DUPLICATE or any(
+        compare(spool.absolute(other), spool.absolute(pair[1])) is VersionKind.DUPLICATE for other in others
+    )
+    return VersionKind.DUPLICATE if same else kind
+
+
+def _settled(
+    session: Session, new: Sequence[Arrival], versions: Mapping[str, Sequence[Version]], compared: Compared
+) -> list[Arrival]:
+    """Say of each new file what it is; one that describes its image otherwise counts, unless results are out."""
     own = studies.own_results(session, [arrival.header.sop_instance_uid for arrival in new])
-    return [
-        replace(
-            arrival,
-            version=compared.get(pair, VersionKind.AUTHORITATIVE),
-            own=arrival.header.sop_instance_uid in own,
-        )
-        for arrival, pair in zip(new, pairs, strict=True)
-    ]
+    settled = []
+    for arrival in new:
+        earlier = versions.get(uid := arrival.header.sop_instance_uid)
+        kind = compared[earlier[0].path, arrival.path] if earlier else VersionKind.AUTHORITATIVE
+        if earlier and uid in own:
+            kind = VersionKind.DUPLICATE  # a PACS may describe our results as it likes
+        settled.append(replace(arrival, version=kind, own=uid in own))
+    described = {a.header.study_instance_uid for a in settled if a.version is VersionKind.DEMOGRAPHICS}
+    unsent = {study_uid for study_uid in sorted(described) if studies.hold_back(session, study_uid)}
+    return [_corrected(arrival, versions, unsent) for arrival in settled]
 
 
-def _version(spool: Spool, first: str, second: str) -> VersionKind:
-    """One file after the other in memory, never both."""
-    contents = (_plain(dcmread(spool.absolute(path))) for path in (first, second))
-    return VersionKind.DUPLICATE if next(contents) == next(contents) else VersionKind.CONFLICT
-
-
-def same_content(first: Dataset, second: Dataset) -> bool:
-    """Whether two data sets say the same, whatever their bytes: group lengths and trailing padding do not count."""
-    return _plain(first) == _plain(second)
-
-
-def _plain(ds: Dataset) -> dict[int, bytes]:
-    """A digest of each value."""
-    return {int(tag): _digest(ds, tag) for tag in list(ds.keys()) if tag.element != 0 and tag != 0xFFFCFFFC}
-
-
-def _digest(ds: Dataset, tag: BaseTag) -> bytes:
-    value = _value(ds, tag)
-    raw = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(raw).digest()
-
-
-def _value(ds: Dataset, tag: BaseTag) -> object:
-    try:
-        return ds[tag].value
-    except Exception:  # noqa: BLE001 - conversion of a broken value may raise anything; then its bytes are compared
-        return ds.get_item(tag).value
+def _corrected(arrival: Arrival, versions: Mapping[str, Sequence[Version]], unsent: set[str]) -> Arrival:
+    if arrival.version is not VersionKind.DEMOGRAPHICS or arrival.header.study_instance_uid not in unsent:
+        return arrival
+    counted = versions[arrival.header.sop_instance_uid][0].path
+    return replace(arrival, version=VersionKind.AUTHORITATIVE, replaces=counted)
 
 
 def _tell(session: Session, batch: Sequence[Arrival], settled: Sequence[Arrival]) -> None:
-    """One audit row per association and study of a batch; one more for each conflict."""
-    new = {arrival.path: arrival.version for arrival in settled}
+    """One audit row per association and study of a batch, one for other demographics, and one for each conflict."""
+    new = {arrival.path: arrival for arrival in settled}
     groups: dict[tuple[str, str], list[Arrival]] = {}
     for arrival in batch:
         groups.setdefault((arrival.header.study_instance_uid, arrival.reception.association_id), []).append(arrival)
-    for (study_uid, association_id), arrivals in groups.items():
-        one = arrivals[0].reception
-        fresh = sum(arrival.path in new for arrival in arrivals)
-        detail: Detail = {"association": association_id, "new": fresh, "again": len(arrivals) - fresh}
-        audit.append(session, Event(EventKind.INSTANCES_REGISTERED, actor=one.calling_ae_title, address=one.address,
-                                    study_instance_uid=study_uid, detail=detail))  # fmt: skip
+    for (_, association_id), arrivals in groups.items():
+        fresh = [new[arrival.path] for arrival in arrivals if arrival.path in new]
+        detail: Detail = {"association": association_id, "new": len(fresh), "again": len(arrivals) - len(fresh)}
+        _append(session, arrivals[0], EventKind.INSTANCES_REGISTERED, EventOutcome.SUCCESS, detail)
+        _tell_of_demographics(session, fresh)
     for arrival in settled:
         if arrival.version is VersionKind.CONFLICT:
             log.error("an instance came again with other content", extra={"study": arrival.header.study_instance_uid})
-            audit.append(session, Event(EventKind.INSTANCE_CONFLICT, EventOutcome.SERIOUS_FAILURE,
-                                        actor=arrival.reception.calling_ae_title, address=arrival.reception.address,
-                                        study_instance_uid=arrival.header.study_instance_uid,
-                                        detail={"sop_instance_uid": arrival.header.sop_instance_uid}))  # fmt: skip
+            detail = {"sop_instance_uid": arrival.header.sop_instance_uid}
+            _append(session, arrival, EventKind.INSTANCE_CONFLICT, EventOutcome.SERIOUS_FAILURE, detail)
+
+
+def _tell_of_demographics(session: Session, fresh: Sequence[Arrival]) -> None:
+    """Images of one study and association that came again under other patient or study attributes."""
+    late = [arrival for arrival in fresh if arrival.version is VersionKind.DEMOGRAPHICS]
+    taken = [arrival for arrival in fresh if arrival.replaces]
+    if late:
+        log.error("other demographics came after results were sent", extra={"study": late[0].header.study_instance_uid})
+    if late or taken:
+        outcome = EventOutcome.SERIOUS_FAILURE if late else EventOutcome.SUCCESS
+        detail: Detail = {"taken": len(taken), "too_late": len(late)}
+        _append(session, fresh[0], EventKind.DEMOGRAPHICS_CHANGED, outcome, detail)
+
+
+def _append(session: Session, of: Arrival, kind: EventKind, outcome: EventOutcome, detail: Detail) -> None:
+    by, study_uid = of.reception, of.header.study_instance_uid
+    audit.append(session, Event(kind, outcome, by.calling_ae_title, by.address, study_uid, detail=detail))

@@ -10,68 +10,86 @@ from pydantic import TypeAdapter
 from sqlalchemy import case, insert, select, update
 from sqlalchemy.orm import Session
 
+from node.catalog.studies.versions import chunks, give_place, take_the_place_of_removed
 from node.catalog.tables import instance, patient, result, series, study
 from node.domain.instance import InstanceHeader
-from node.domain.study import Arrival, Completeness, VersionKind
+from node.domain.study import UNDECIDED, Arrival, Completeness, VersionKind
 
 _HEADER: TypeAdapter[InstanceHeader] = TypeAdapter(InstanceHeader)
-CHUNK = 500
-"""Values in one IN (...): SQLite takes 32,766 parameters, indexes like fewer."""
-
-
-def _chunks(values: Iterable[str]) -> Iterable[list[str]]:
-    ordered = sorted(set(values))
-    return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
 
 
 def known_paths(session: Session, paths: Iterable[str]) -> set[str]:
     """Which of these files have a row."""
     found: set[str] = set()
-    for chunk in _chunks(paths):
+    for chunk in chunks(paths):
         found.update(session.scalars(select(instance.c.path).where(instance.c.path.in_(chunk))))
     return found
 
 
 def all_paths(session: Session) -> set[str]:
-    """Every file that has a row."""
-    return set(session.scalars(select(instance.c.path)))
-
-
-def authoritative_paths(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, str]:
-    """SOP Instance UID to the file that came first, for those that are known."""
-    found: dict[str, str] = {}
-    for chunk in _chunks(sop_instance_uids):
-        query = select(instance.c.sop_instance_uid, instance.c.path).where(
-            instance.c.sop_instance_uid.in_(chunk), instance.c.version == VersionKind.AUTHORITATIVE
-        )
-        found.update(session.execute(query).all())
-    return found
+    """Every file that has a row and should be there."""
+    return set(session.scalars(select(instance.c.path).where(instance.c.purged_at.is_(None))))
 
 
 def own_results(session: Session, sop_instance_uids: Iterable[str]) -> set[str]:
     """Which of these instances we produced ourselves."""
     found: set[str] = set()
-    for chunk in _chunks(sop_instance_uids):
+    for chunk in chunks(sop_instance_uids):
         found.update(session.scalars(select(result.c.sop_instance_uid).where(result.c.sop_instance_uid.in_(chunk))))
     return found
 
 
 def register(session: Session, arrivals: Sequence[Arrival]) -> None:
     """Enter new files: rows for what is not known yet, and the study open again where something new came."""
-    patients = _ids_of_patients(session, arrivals)
+    patients = _ids_of_patients(session, [arrival.header for arrival in arrivals])
     studies = _ids_of_studies(session, arrivals, patients)
     all_series = _ids_of_series(session, arrivals, studies)
+    take_the_place_of_removed(session, arrivals)
+    session.execute(update(study).where(study.c.id.in_(studies.values())).values(purged_at=None))
+    give_place(session, [arrival.replaces for arrival in arrivals if arrival.replaces])
     session.execute(insert(instance), [_instance_row(a, all_series[_series_key(a)]) for a in arrivals])
-    news = [arrival for arrival in arrivals if not arrival.own and arrival.version is not VersionKind.DUPLICATE]
-    news.sort(key=_received_at)
+    news = sorted(filter(_is_news, arrivals), key=_received_at)
     _touch(session, series, {all_series[_series_key(a)]: a for a in news})  # locks in the order of `complete`
     _touch(session, study, {studies[a.header.study_instance_uid]: a for a in news})
+    for header in {_series_key(a): a.header for a in news if a.replaces}.values():
+        follow(session, header)
     conflicts: dict[int, int] = defaultdict(int)
     for arrival in arrivals:
-        conflicts[studies[arrival.header.study_instance_uid]] += arrival.version is VersionKind.CONFLICT
+        conflicts[studies[arrival.header.study_instance_uid]] += arrival.version in UNDECIDED
     for study_id, count in conflicts.items():
         if count:
             session.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + count))
+
+
+def _is_news(arrival: Arrival) -> bool:
+    return not arrival.own and arrival.version in (VersionKind.AUTHORITATIVE, VersionKind.CONFLICT)
+
+
+def follow(session: Session, header: InstanceHeader) -> None:
+    """What the rows of a study and a series say of themselves and of their patient is what this image says."""
+    (patient_id,) = _ids_of_patients(session, [header]).values()
+    described = {"series_description": header.series_description, "body_part_examined": header.body_part_examined}
+    of_study = study.c.study_instance_uid == header.study_instance_uid
+    study_id = session.execute(select(study.c.id).where(of_study)).scalar_one()
+    place = (series.c.study_id == study_id) & (series.c.series_instance_uid == header.series_instance_uid)
+    session.execute(update(series).where(place).values(described))
+    session.execute(update(study).where(of_study).values(_study_values(header, patient_id)))
+
+
+def come_again(session: Session, arrivals: Sequence[Arrival]) -> None:
+    """Files that retention had removed are here again: what they belong to is open, until quiet says that all are."""
+    by_path = {arrival.path: arrival for arrival in arrivals}
+    of_series, of_study = {}, {}
+    for chunk in chunks(by_path):
+        place = instance.c.path.in_(chunk)
+        for path, series_id, study_id in session.execute(
+            select(instance.c.path, series.c.id, series.c.study_id).join(series).where(place)
+        ):
+            of_series[series_id] = of_study[study_id] = by_path[path]
+        session.execute(update(instance).where(place).values(purged_at=None))
+    _touch(session, series, of_series)
+    _touch(session, study, of_study)
+    session.execute(update(study).where(study.c.id.in_(of_study)).values(purged_at=None))
 
 
 def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
@@ -113,8 +131,8 @@ def _identity(header: InstanceHeader) -> str:
     return hashlib.sha256("\x1f".join(fields).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _ids_of_patients(session: Session, arrivals: Sequence[Arrival]) -> dict[str, int]:
-    headers = {_identity(arrival.header): arrival.header for arrival in arrivals}
+def _ids_of_patients(session: Session, of: Iterable[InstanceHeader]) -> dict[str, int]:
+    headers = {_identity(header): header for header in of}
     rows = {
         identity: {
             "identity": identity,
@@ -136,20 +154,26 @@ def _ids_of_studies(session: Session, arrivals: Sequence[Arrival], patients: dic
         rows.setdefault(
             header.study_instance_uid,
             {
-                "patient_id": patients[_identity(header)],
+                **_study_values(header, patients[_identity(header)]),
                 "study_instance_uid": header.study_instance_uid,
-                "study_date": header.study_date,
-                "study_time": header.study_time,
-                "accession_number": header.accession_number,
-                "study_id": header.study_id,
-                "study_description": header.study_description,
-                "referring_physician_name": header.referring_physician_name,
                 "state": Completeness.RECEIVING,
                 "first_received_at": _received_at(arrival),
                 **_arrival_values(arrival),
             },
         )
     return _existing_or_new(session, study, study.c.study_instance_uid, rows)
+
+
+def _study_values(header: InstanceHeader, patient_id: int) -> dict[str, Any]:
+    return {
+        "patient_id": patient_id,
+        "study_date": header.study_date,
+        "study_time": header.study_time,
+        "accession_number": header.accession_number,
+        "study_id": header.study_id,
+        "study_description": header.study_description,
+        "referring_physician_name": header.referring_physician_name,
+    }
 
 
 def _series_key(arrival: Arrival) -> tuple[str, str]:
@@ -191,7 +215,7 @@ def _existing_or_new(
 ) -> dict[str, int]:
     """Ids of rows by their natural key, inserting what is missing. Only one process registers, so nobody is between."""
     ids: dict[str, int] = {}
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         query = select(natural_key, table.c.id).where(natural_key.in_(chunk), *inside)
         ids.update(session.execute(query).all())
     for key, row in rows.items():

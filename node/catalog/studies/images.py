@@ -1,6 +1,7 @@
 """What is known of the images of a series or a study, and where their files are."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pydantic import TypeAdapter
 from sqlalchemy import and_, select
@@ -14,13 +15,20 @@ _HEADER: TypeAdapter[InstanceHeader] = TypeAdapter(InstanceHeader)
 
 
 def headers_of_series(session: Session, series_id: int) -> list[InstanceHeader]:
-    """Headers of the CT images of a series: the version that counts of each."""
-    query = select(instance.c.header).where(
-        instance.c.series_id == series_id,
-        instance.c.version == VersionKind.AUTHORITATIVE,
-        instance.c.header.is_not(None),
+    """Headers of the CT images of a series: the version that counts of each, named where it is not the first."""
+    of_series = instance.c.series_id == series_id
+    replaced = set(
+        session.scalars(
+            select(instance.c.sop_instance_uid).where(of_series, instance.c.version == VersionKind.REPLACED)
+        )
     )
-    return [_HEADER.validate_python(row) for row in session.scalars(query) if row is not None]
+    query = select(instance.c.header, instance.c.digest).where(
+        of_series, instance.c.version == VersionKind.AUTHORITATIVE, instance.c.header.is_not(None)
+    )
+    found = [(_HEADER.validate_python(header), digest) for header, digest in session.execute(query) if header]
+    return [
+        replace(header, version=digest) if header.sop_instance_uid in replaced else header for header, digest in found
+    ]
 
 
 def files_of_series(session: Session, series_id: int, sop_instance_uids: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -30,6 +38,17 @@ def files_of_series(session: Session, series_id: int, sop_instance_uids: Iterabl
         instance.c.series_id == series_id, instance.c.version == VersionKind.AUTHORITATIVE
     )
     return {uid: (path, digest) for uid, path, digest in session.execute(query) if uid in wanted}
+
+
+def has_removed(session: Session, series_id: int) -> bool:
+    """Whether retention has removed images of a series that would be read."""
+    query = select(instance.c.id).where(
+        instance.c.series_id == series_id,
+        instance.c.version == VersionKind.AUTHORITATIVE,
+        instance.c.header.is_not(None),
+        instance.c.purged_at.is_not(None),
+    )
+    return session.scalars(query.limit(1)).first() is not None
 
 
 def ct_series_ids(session: Session, study_id: int) -> list[int]:
@@ -44,7 +63,7 @@ def ct_series_ids(session: Session, study_id: int) -> list[int]:
 
 
 def ct_files_of_study(session: Session, study_id: int) -> dict[str, tuple[str, str]]:
-    """SOP Instance UID to (path, digest of the data set) of every CT image of a study."""
+    """SOP Instance UID to (path, digest of the data set) of every CT image of a study that was not removed."""
     query = (
         select(instance.c.sop_instance_uid, instance.c.path, instance.c.digest)
         .join(series, series.c.id == instance.c.series_id)
@@ -52,6 +71,7 @@ def ct_files_of_study(session: Session, study_id: int) -> dict[str, tuple[str, s
             series.c.study_id == study_id,
             instance.c.header.is_not(None),
             instance.c.version == VersionKind.AUTHORITATIVE,
+            instance.c.purged_at.is_(None),
         )
     )
     return {uid: (path, digest) for uid, path, digest in session.execute(query)}

@@ -1,0 +1,120 @@
+"""Versions of instances: which of several files counts, what waits for an operator, and what was decided."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from node.catalog.tables import instance, job, outbox, series, study
+from node.domain.delivery import OutboxState
+from node.domain.study import UNDECIDED, Arrival, Completeness, Version, VersionKind
+
+CHUNK = 500
+"""Values in one IN (...): SQLite takes 32,766 parameters, indexes like fewer."""
+
+
+def chunks(values: Iterable[str]) -> Iterable[list[str]]:
+    """Portions that one IN (...) takes."""
+    ordered = sorted(set(values))
+    return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
+
+
+def versions_of(session: Session, sop_instance_uids: Iterable[str]) -> dict[str, list[Version]]:
+    """The different contents of each known instance: the one that counts first, then as they came."""
+    found: dict[str, list[Version]] = {}
+    for chunk in chunks(sop_instance_uids):
+        query = _VERSION.where(
+            instance.c.sop_instance_uid.in_(chunk),
+            instance.c.version != VersionKind.DUPLICATE,
+            instance.c.purged_at.is_(None),  # a file that was removed cannot be compared
+        ).order_by(instance.c.version != VersionKind.AUTHORITATIVE, instance.c.id)
+        for row in session.execute(query).mappings():
+            found.setdefault(row["sop_instance_uid"], []).append(_version(row))
+    return found
+
+
+_VERSION = select(*(instance.c[name] for name in Version.__dataclass_fields__ if name != "kind"), instance.c.version)
+
+
+def _version(row: Any) -> Version:
+    values = {name: value for name, value in row.items() if name != "version"}
+    return Version(**values, kind=VersionKind(row["version"]))
+
+
+def undecided(session: Session, study_instance_uid: str = "") -> dict[str, dict[str, list[Version]]]:
+    """Study Instance UID to SOP Instance UID to versions, where one waits for an operator."""
+    query = (
+        select(study.c.study_instance_uid, instance.c.sop_instance_uid)
+        .join(series, series.c.study_id == study.c.id)
+        .join(instance, instance.c.series_id == series.c.id)
+        .where(instance.c.version.in_(UNDECIDED))
+    )
+    if study_instance_uid:
+        query = query.where(study.c.study_instance_uid == study_instance_uid)
+    places = {sop_uid: study_uid for study_uid, sop_uid in session.execute(query)}
+    found: dict[str, dict[str, list[Version]]] = {}
+    for sop_uid, versions in versions_of(session, places).items():
+        found.setdefault(places[sop_uid], {})[sop_uid] = versions
+    return found
+
+
+def take_the_place_of_removed(session: Session, arrivals: Sequence[Arrival]) -> None:
+    """What comes where retention has removed the version that counted is the one that counts."""
+    for chunk in chunks(each.header.sop_instance_uid for each in arrivals if each.version is VersionKind.AUTHORITATIVE):
+        gone = instance.c.purged_at.is_not(None) & (instance.c.version == VersionKind.AUTHORITATIVE)
+        place = instance.c.sop_instance_uid.in_(chunk) & gone
+        session.execute(update(instance).where(place).values(version=VersionKind.REPLACED))
+
+
+def give_place(session: Session, paths: Iterable[str]) -> None:
+    """These files counted until now."""
+    for chunk in chunks(paths):
+        session.execute(update(instance).where(instance.c.path.in_(chunk)).values(version=VersionKind.REPLACED))
+
+
+def hold_back(session: Session, study_instance_uid: str) -> bool:
+    """Let results of a study that no destination was offered wait again; False when one was offered: it is too late.
+
+    Holding comes before asking: an attempt that begins meanwhile either finds nothing due, or is seen here.
+    """
+    jobs = (
+        select(job.c.id)
+        .join(study, study.c.id == job.c.study_id)
+        .where(study.c.study_instance_uid == study_instance_uid)
+    )
+    of_study = outbox.c.job_id.in_(jobs)
+    waiting = (outbox.c.state == OutboxState.DUE) & (outbox.c.attempts == 0)
+    session.execute(update(outbox).where(of_study, waiting).values(state=OutboxState.HELD))
+    offered = or_(outbox.c.attempts > 0, outbox.c.state.in_((OutboxState.DELIVERED, OutboxState.REFUSED)))
+    query = select(outbox.c.id).where(of_study, outbox.c.state != OutboxState.CANCELLED, offered).limit(1)
+    return session.scalars(query).first() is None
+
+
+def settle(session: Session, versions: Sequence[Version], chosen: Version) -> None:
+    """Of the versions of one instance this one counts from now on; nothing of it waits for an operator any more."""
+    for each in versions:
+        loses = VersionKind.REPLACED if each.kind is VersionKind.AUTHORITATIVE else VersionKind.REJECTED
+        if each.id == chosen.id:
+            _set(session, each, VersionKind.AUTHORITATIVE)
+        elif each.kind in (VersionKind.AUTHORITATIVE, *UNDECIDED):
+            _set(session, each, loses)
+
+
+def _set(session: Session, of: Version, kind: VersionKind) -> None:
+    session.execute(update(instance).where(instance.c.id == of.id).values(version=kind))
+
+
+def look_again(session: Session, study_instance_uid: str, series_ids: Iterable[int], now: datetime) -> None:
+    """Some instances were settled: their series and the study are open again, and what waits is counted anew."""
+    study_id = session.execute(select(study.c.id).where(study.c.study_instance_uid == study_instance_uid)).scalar_one()
+    waiting = (
+        select(func.count())
+        .select_from(instance.join(series, series.c.id == instance.c.series_id))
+        .where(series.c.study_id == study_id, instance.c.version.in_(UNDECIDED))
+        .scalar_subquery()
+    )
+    opened = {"state": Completeness.RECEIVING, "first_received_at": now, "last_received_at": now}
+    session.execute(update(series).where(series.c.id.in_(sorted(set(series_ids)))).values(opened))
+    session.execute(update(study).where(study.c.id == study_id).values({**opened, "conflicts": waiting}))
