@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.JSON(), server_default="{}", nullable=False),
         sa.Column("raised_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("cleared_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("acknowledged_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("notified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
@@ -50,8 +51,18 @@ def upgrade() -> None:
     with op.batch_alter_table("instance", schema=None) as batch_op:
         batch_op.add_column(sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True))
 
+    with op.batch_alter_table("result", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True))
+
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.add_column(sa.Column("economy", sa.Integer(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("turn_at", sa.DateTime(timezone=True), nullable=True))
+
+    op.execute("UPDATE job SET turn_at = created_at")
+    with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.alter_column("turn_at", existing_type=sa.DateTime(timezone=True), nullable=False)
+        batch_op.drop_index("ix_job_state_priority")
+        batch_op.create_index("ix_job_state_turn_at", ["state", "turn_at", "id"], unique=False)
 
     with op.batch_alter_table("sender", schema=None) as batch_op:
         batch_op.add_column(sa.Column("max_study_age_days", sa.Integer(), nullable=True))
@@ -63,11 +74,13 @@ def upgrade() -> None:
     with op.batch_alter_table("study", schema=None) as batch_op:
         batch_op.add_column(sa.Column("evidence_detail", sa.JSON(), server_default="{}", nullable=False))
         batch_op.add_column(sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True))
+        batch_op.create_index("ix_study_purged_at", ["purged_at", "last_received_at"], unique=False)
 
 
 def downgrade() -> None:
     """Back."""
     with op.batch_alter_table("study", schema=None) as batch_op:
+        batch_op.drop_index("ix_study_purged_at")
         batch_op.drop_column("purged_at")
         batch_op.drop_column("evidence_detail")
 
@@ -79,7 +92,13 @@ def downgrade() -> None:
         batch_op.drop_column("max_study_age_days")
 
     with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.drop_index("ix_job_state_turn_at")
+        batch_op.create_index("ix_job_state_priority", ["state", "priority", "id"], unique=False)
+        batch_op.drop_column("turn_at")
         batch_op.drop_column("economy")
+
+    with op.batch_alter_table("result", schema=None) as batch_op:
+        batch_op.drop_column("purged_at")
 
     with op.batch_alter_table("instance", schema=None) as batch_op:
         batch_op.drop_column("purged_at")

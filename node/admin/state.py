@@ -7,8 +7,9 @@ from typing import Any
 
 from node.admin.opened import reading
 from node.admin.view import View, cell
+from node.catalog import control, outbox, overview
 from node.catalog import jobs as job_rows
-from node.catalog import outbox, overview
+from node.catalog.instant import now_of
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 from node.errors import Unavailable
@@ -26,7 +27,8 @@ def status(settings: Settings) -> View:
         data: dict[str, Any] = {
             "studies": overview.studies_by_outcome(session),
             "jobs": job_rows.count_by_state(session),
-            "workers": job_rows.slots(session, now - WORKER_SILENT_AFTER),
+            "workers": job_rows.slots(session, now_of(session) - WORKER_SILENT_AFTER),
+            "drained": control.is_drained(session),
             "results": outbox.count_by_state(session),
             "results_overdue": overview.overdue(session, now - OVERDUE_AFTER),
             "results_stranded": overview.stranded(session),
@@ -43,6 +45,7 @@ def _troubles(data: Mapping[str, Any]) -> Iterator[object]:
     """What in a status needs a person, where it is true or not zero."""
     yield data["jobs"].get(JobState.DEAD)
     yield data["jobs"].get(JobState.QUEUED) and not data["workers"]
+    yield data["drained"]
     yield data["results"].get(OutboxState.REFUSED)
     yield from (data[name] for name in ("results_overdue", "results_stranded", "conflicts", "disk_low"))
 

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, TypeDecorator
+from sqlalchemy import DateTime, TypeDecorator, func, select
 from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Session
 
 
 class Utc(TypeDecorator[datetime]):
@@ -25,3 +26,13 @@ class Utc(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def now_of(session: Session) -> datetime:
+    """The database's clock: the one clock that a node and its workers on other hosts share.
+
+    SQLite has none; who opens the same file is on the same host.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.now(UTC)
+    return session.execute(select(func.clock_timestamp(type_=Utc))).scalar_one()

@@ -5,11 +5,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from node.catalog import audit, jobs, outbox, studies
+from node.catalog import audit, jobs, outbox, peers, studies
 from node.catalog.jobs import Job
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
-from node.domain.job import PIPELINE, Failure, JobKind, JobState, next_attempt
+from node.domain.job import ENDED_WITHOUT_READING, PIPELINE, Failure, JobKind, JobState, next_attempt
 from node.domain.outcome import Outcome
+
+CANCELLED = "The analysis was cancelled by an operator."
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def open_revision(session: Session, plan: Plan, now: datetime) -> int:
         series_id=plan.series_id,
         pipeline=PIPELINE,
         kind=plan.kind,
+        priority=peers.priority_of(session, *studies.last_caller(session, plan.study_id)),
         digest=plan.digest,
         reasons=list(plan.reasons),
         predecessor_job_id=predecessor,
@@ -48,11 +51,11 @@ def open_revision(session: Session, plan: Plan, now: datetime) -> int:
 def _give_way(session: Session, study_id: int, kind: JobKind) -> int | None:
     """Supersede what stands; returns the job whose results a successor must name, if any was ever sent.
 
-    A dead job stays dead while only a notice follows: somebody is to see it, and to retry it.
+    What ended without a reading stays so while only a notice follows: somebody is to see it, and may retry it.
     """
     for job in jobs.standing(session, study_id):
         outbox.cancel_unsent(session, job.id)
-        if job.state is not JobState.DEAD or kind is not JobKind.NOTICE:
+        if job.state not in ENDED_WITHOUT_READING or kind is not JobKind.NOTICE:
             jobs.change_state(session, job, JobState.SUPERSEDED)
             uid = job.study_instance_uid
             audit.append(session, Event(EventKind.JOB_SUPERSEDED, study_instance_uid=uid, job_id=job.id))
@@ -73,6 +76,18 @@ def record_failure(session: Session, job: Job, failure: Failure, text: str, now:
     audit.append(session, Event(kind, outcome, study_instance_uid=uid, job_id=job.id, detail=detail, at=now))
     if wait is None and job.kind is JobKind.ANALYSIS:
         tell_not_analysed(session, job.study_id, (f"The analysis failed: {failure}.",), now, notice=True, of=job)
+
+
+def cancel(session: Session, job: Job, now: datetime) -> None:
+    """An operator stops an analysis: its worker loses the lease, the study says so, the PACS is told.
+
+    Raises IllegalMove or CatalogError when it has ended.
+    """
+    jobs.change_state(session, job, JobState.CANCELLED, finished_at=now, stage="cancelled")
+    uid = job.study_instance_uid
+    event = Event(EventKind.JOB_CANCELLED, actor="operator", study_instance_uid=uid, job_id=job.id, at=now)
+    audit.append(session, event)
+    tell_not_analysed(session, job.study_id, (CANCELLED,), now, notice=True, of=job)
 
 
 def tell_not_analysed(

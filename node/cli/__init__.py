@@ -4,11 +4,11 @@ import sys
 
 import click
 
-from node.cli import daily, options, peers, trail
+from node.cli import alerts, daily, jobs, options, peers, results, trail
 from node.cli.group import cli
 from node.errors import NodusError
 
-__all__ = ["cli", "daily", "main", "options", "peers", "trail"]
+__all__ = ["alerts", "cli", "daily", "jobs", "main", "options", "peers", "results", "trail"]
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from node import logs, run
-from node.admin import jobs as job_admin
 from node.admin import state
 from node.admin.view import View
 from node.cli.group import cli
@@ -56,21 +55,3 @@ def status(settings: Settings) -> View:
 def studies(settings: Settings, study: str | None) -> View:
     """Studies, newest first; with a Study Instance UID everything about one."""
     return state.study(settings, study) if study else state.studies(settings)
-
-
-@cli.command()
-@click.option("--state", default="", help="Only jobs in this state.")
-@shown
-@with_settings
-def jobs(settings: Settings, state: str) -> View:
-    """Jobs, newest first."""
-    return job_admin.jobs(settings, state)
-
-
-@cli.command()
-@click.argument("job", type=int)
-@shown
-@with_settings
-def retry(settings: Settings, job: int) -> View:
-    """Do a dead job again: its analysis, or its notice that there was none."""
-    return job_admin.retry(settings, job)

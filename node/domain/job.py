@@ -1,7 +1,7 @@
 """A job: one reading of one revision of a study."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from node.errors import IllegalMove
@@ -32,7 +32,7 @@ class JobState(StrEnum):
     SUPERSEDED = "superseded"
     """A newer revision took its place."""
     CANCELLED = "cancelled"
-    """An operator stopped it."""
+    """An operator stopped it; an operator may retry it."""
 
 
 MOVES: dict[JobState, frozenset[JobState]] = {
@@ -43,8 +43,10 @@ MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.DONE: frozenset({JobState.SUPERSEDED}),
     JobState.DEAD: frozenset({JobState.SUPERSEDED}),
     JobState.SUPERSEDED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    JobState.CANCELLED: frozenset({JobState.SUPERSEDED}),
 }
+ENDED_WITHOUT_READING = (JobState.DEAD, JobState.CANCELLED)
+"""What an operator may retry. It stays in sight while only a notice follows."""
 
 
 def move(now: JobState, then: JobState) -> JobState:
@@ -59,6 +61,7 @@ class Failure(StrEnum):
 
     OUT_OF_MEMORY = "out of memory"
     LOST_WORKER = "lost worker"
+    """It was killed, crashed, or fell silent."""
     UNKNOWN = "unknown"
 
 
@@ -84,3 +87,26 @@ def next_attempt(failure: Failure, attempts: int) -> timedelta | None:
     if attempts >= patience.attempts:
         return None
     return patience.wait * (1 << (attempts - 1))
+
+
+MOST_ECONOMICAL = 2
+"""The last step of economy: 0 works as usual, 1 on less at a time, 2 on the least at a time and on the CPU."""
+
+
+def economy_after(failure: Failure, economy: int) -> int:
+    """How sparing with memory the next attempt is. Linux ends a process that takes too much: a lost one may have."""
+    spares = failure in (Failure.OUT_OF_MEMORY, Failure.LOST_WORKER)
+    return min(economy + 1, MOST_ECONOMICAL) if spares else economy
+
+
+PRIORITY_STEP = timedelta(minutes=10)
+"""What a step of priority is worth in waiting."""
+LEAST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+
+
+def turn(created_at: datetime, priority: int) -> datetime:
+    """When a job's turn comes; the earliest goes first.
+
+    A job that waits gains a step of priority on new ones every PRIORITY_STEP, so none waits for ever.
+    """
+    return created_at - priority * PRIORITY_STEP

@@ -4,10 +4,14 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from node.catalog import jobs
+from sqlalchemy.orm import Session
+
+from node.catalog import control, jobs
+from node.catalog.instant import now_of
 from node.catalog.revisions import record_failure
 from node.catalog.session import Catalog
 from node.domain.job import Failure
+from node.domain.lease import LeaseWatch
 from node.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -22,18 +26,22 @@ def room(slots: int, in_flight: int) -> int:
     return max(0, max(slots, 1) - in_flight)
 
 
-def step(catalog: Catalog, publish: Callable[[int], None], now: datetime) -> bool:
-    """Take silent workers' jobs back, then publish what is next. True when something was published."""
-    reclaim(catalog, now)
+def step(catalog: Catalog, publish: Callable[[int], None], now: datetime | None = None) -> bool:
+    """Publish what is next, by the database's clock. True when something was published."""
     with catalog.writing() as session:
-        slots = jobs.slots(session, now - WORKER_SILENT_AFTER)
-        free = room(slots, jobs.in_flight(session, now, LOST_AFTER))
-        job_ids = jobs.publishable(session, now, LOST_AFTER, free) if free else []
+        now = now or now_of(session)
+        job_ids = [] if control.is_drained(session) else _next(session, now)
         if job_ids:
             jobs.mark_published(session, job_ids, now)
     for job_id in job_ids:
         _publish(catalog, publish, job_id)
     return bool(job_ids)
+
+
+def _next(session: Session, now: datetime) -> list[int]:
+    slots = jobs.slots(session, now - WORKER_SILENT_AFTER)
+    free = room(slots, jobs.in_flight(session, now, LOST_AFTER))
+    return jobs.publishable(session, now, LOST_AFTER, free) if free else []
 
 
 def _publish(catalog: Catalog, publish: Callable[[int], None], job_id: int) -> None:
@@ -45,12 +53,18 @@ def _publish(catalog: Catalog, publish: Callable[[int], None], job_id: int) -> N
             jobs.unpublish(session, job_id)
 
 
-def reclaim(catalog: Catalog, now: datetime) -> None:
-    """A worker that let its lease expire is lost: its job is tried again, or buried."""
+def reclaim(catalog: Catalog, watch: LeaseWatch) -> bool:
+    """A worker whose lease does not move any more is lost: its job is tried again, or buried. True when one was."""
     with catalog.reading() as session:
-        silent = jobs.with_expired_lease(session, now)
-    for job in silent:
-        log.warning("a worker fell silent", extra={"job": job.id, "attempt": job.attempts})
-        with catalog.writing() as session:
-            if any(each.id == job.id for each in jobs.with_expired_lease(session, now)):
-                record_failure(session, job, Failure.LOST_WORKER, "The worker fell silent.", now)
+        leases = jobs.leases(session)
+    lost = [job_id for job_id in watch.lost(leases) if _take_back(catalog, job_id, leases[job_id])]
+    return bool(lost)
+
+
+def _take_back(catalog: Catalog, job_id: int, lease: jobs.Lease) -> bool:
+    with catalog.writing() as session:
+        job = jobs.with_lease(session, job_id, lease)
+        if job is not None:
+            log.warning("a worker fell silent", extra={"job": job.id, "attempt": job.attempts})
+            record_failure(session, job, Failure.LOST_WORKER, "The worker fell silent.", now_of(session))
+    return job is not None

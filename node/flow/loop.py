@@ -9,6 +9,11 @@ log = logging.getLogger(__name__)
 LONGEST_PAUSE_S = 5.0
 
 
+def pause_s(every_s: float, failures: int) -> float:
+    """Between two turns: as usual, or longer after failures, up to LONGEST_PAUSE_S."""
+    return max(every_s, min(LONGEST_PAUSE_S, every_s * 2.0 ** min(failures, 16)))
+
+
 class Loop:
     """A step, its thread and its pace. A step that did something is followed by the next, here and in the loops of
     `then`; one that fails is logged, and tried again after a growing pause."""
@@ -54,7 +59,7 @@ class Loop:
             for loop in self._then if more else ():
                 loop.wake()
             if not more:
-                self._wake.wait(min(LONGEST_PAUSE_S, self._every_s * 2 ** min(self.failures, 16)))
+                self._wake.wait(pause_s(self._every_s, self.failures))
                 self._wake.clear()
 
     def _record_failure(self) -> None:

@@ -3,15 +3,15 @@
 from datetime import datetime
 
 import pytest
-from sqlalchemy import update
 
-from node.catalog import jobs, tables
+from node.catalog import control, jobs, peers
 from node.catalog.session import Catalog
 from node.domain.job import Failure
+from node.domain.peers import Sender, Standing
 from node.errors import Unavailable
 from node.flow import enqueue
-from tests.flow import queued
-from tests.studies import AT, after
+from tests.flow import Flow, queued
+from tests.studies import AT, Series, after
 
 
 def publish_all(catalog: Catalog, at: datetime = AT) -> list[int]:
@@ -103,9 +103,53 @@ def test_a_job_that_waits_after_a_failure_is_published_when_its_time_has_come(ca
     assert publish_all(catalog, after(5)) == [1]
 
 
+def priority(catalog: Catalog, job_id: int, value: int) -> None:
+    with catalog.writing() as session:
+        jobs.prioritise(session, jobs.get(session, job_id), value)
+
+
 def test_the_more_urgent_job_goes_first_and_of_equals_the_older(catalog: Catalog) -> None:
     queued(catalog, studies=4)
-    with catalog.writing() as session:
-        session.execute(update(tables.job).where(tables.job.c.id == 3).values(priority=5))
+    priority(catalog, 3, 5)
     worker(catalog, "one", 2)
     assert publish_all(catalog) == [3, 1]
+
+
+def test_a_job_of_low_priority_is_not_left_behind_for_ever(catalog: Catalog) -> None:
+    flow = queued(catalog)
+    priority(catalog, 1, -2)
+    for number, minute in enumerate((5, 15, 25), start=1):
+        flow.receive(Series(str(number)).headers(), after(60 * minute - 3))
+        flow.complete(after(60 * minute))
+    worker(catalog, "one", 3, after(2000))
+    assert publish_all(catalog, after(2000)) == [2, 3, 1]
+
+
+def test_the_sender_decides_how_urgent_its_studies_are(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    with catalog.writing() as session:
+        for ae_title, value in (("ROUTINE", 0), ("EMERGENCY", 3)):
+            peers.decide(session, Sender(ae_title, "127.0.0.0/8", Standing.ALLOWED, priority=value))
+    for number, calling in enumerate(("ROUTINE", "EMERGENCY", "UNKNOWN")):
+        flow.receive(Series(str(number)).headers(), after(-3), calling=calling)
+    flow.complete(AT)
+    assert [job["priority"] for job in flow.jobs()] == [0, 3, 0]
+    worker(catalog, "one", 3)
+    assert publish_all(catalog) == [2, 1, 3]
+
+
+def test_while_drained_nothing_begins_and_afterwards_everything_at_once(catalog: Catalog) -> None:
+    flow = queued(catalog, studies=2)
+    assert publish_all(catalog) == [1]
+    with catalog.writing() as session:
+        control.begin_drain(session, AT)
+        control.begin_drain(session, AT)
+    assert flow.claim(1) is None
+    assert publish_all(catalog, after(60)) == []
+    with catalog.writing() as session:
+        assert control.end_drain(session, "operator", after(61))
+        assert not control.end_drain(session, "operator", after(61))
+        jobs.unpublish(session)
+    worker(catalog, "one", 2, after(61))
+    assert publish_all(catalog, after(61)) == [1, 2]
+    assert [entry.kind for entry in flow.audit() if "drain" in entry.kind] == ["drain begun", "drain ended"]

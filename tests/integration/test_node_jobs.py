@@ -14,8 +14,9 @@ from node.catalog.revisions import Plan, open_revision
 from node.catalog.session import Catalog
 from node.domain.delivery import ResultKind
 from node.domain.job import Failure, JobKind, JobState
+from node.domain.lease import LeaseWatch
 from node.domain.peers import Destination
-from node.errors import CatalogError, IllegalMove, LeaseLost
+from node.errors import CatalogError, IllegalMove, LeaseLost, SettingsError
 from node.flow import enqueue
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
@@ -70,7 +71,7 @@ def test_who_lost_the_lease_saves_nothing(catalog: Catalog, loss: str) -> None:
         flow.receive(Series("0").headers(range(64, 70)), after(10))
         flow.complete(after(13))
     elif loss != "another token":
-        enqueue.reclaim(catalog, after(61))
+        lose(catalog)
         if loss == "claimed again":
             flow.claimed(at=after(100), token="second")
     token = "wrong" if loss == "another token" else "t"
@@ -102,16 +103,57 @@ def test_a_job_that_is_given_back_is_queued_at_once_and_the_attempt_does_not_cou
         jobs.give_back(session, 1, "t", after(1))
 
 
+class Watched:
+    """A watch on the leases of a catalog, whose seconds pass by hand."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.now_s = 0.0
+        self.watch = LeaseWatch(LEASE.total_seconds(), lambda: self.now_s)
+
+    def look(self, seconds: int) -> bool:
+        """Look once a second for so long. True when a job was taken back."""
+        taken = False
+        for _ in range(seconds + 1):
+            taken |= enqueue.reclaim(self.catalog, self.watch)
+            self.now_s += 1
+        return taken
+
+
+def lose(catalog: Catalog) -> None:
+    """Let the workers of all running jobs be silent for longer than their lease."""
+    assert Watched(catalog).look(61)
+
+
 def test_a_silent_worker_loses_its_job_when_the_lease_ends_and_not_before(catalog: Catalog) -> None:
-    flow = queued(catalog)
+    flow, watched = queued(catalog), Watched(catalog)
     flow.claimed()
-    enqueue.reclaim(catalog, AT + LEASE)
+    assert not watched.look(60)
     assert flow.jobs()[0]["state"] == "running"
-    enqueue.reclaim(catalog, after(60.001))
+    assert watched.look(1)
     (job,) = flow.jobs()
     assert (job["state"], job["failure"], job["failure_text"]) == ("queued", "lost worker", "The worker fell silent.")
-    assert job["not_before"] == after(62.001)
     assert [entry.kind for entry in flow.audit()][-1] == "job failed"
+
+
+@pytest.mark.parametrize("ahead_s", [-600, 600])
+def test_a_worker_whose_clock_is_wrong_keeps_its_job_as_long_as_it_beats(catalog: Catalog, ahead_s: int) -> None:
+    flow, watched = queued(catalog), Watched(catalog)
+    flow.claimed()
+    for beat in range(10):
+        with catalog.writing() as session:
+            jobs.heartbeat(session, 1, "t", after(ahead_s + 15 * beat), LEASE)
+        assert not watched.look(15)
+    assert watched.look(60)
+
+
+def test_a_clock_that_jumps_back_holds_no_job_back(catalog: Catalog) -> None:
+    flow = queued(catalog)
+    sent: list[int] = []
+    enqueue.step(catalog, sent.append, AT)
+    enqueue.step(catalog, sent.append, after(-3600))
+    assert sent == [1, 1]
+    assert flow.claim(1, after(-3600)) is not None
 
 
 @pytest.mark.parametrize(("failure", "waits_s"), [(Failure.UNKNOWN, (5, 10)), (Failure.OUT_OF_MEMORY, (10, 20))])
@@ -202,7 +244,7 @@ def test_a_dead_notice_can_be_retried_with_the_same_reasons_and_its_analysis_sta
 
 def test_only_a_dead_job_can_be_retried(catalog: Catalog, data: Path) -> None:
     flow, settings = queued(catalog), settings_of(catalog, data)
-    with pytest.raises(CatalogError, match="Job 1 is queued, only a dead one can be retried"):
+    with pytest.raises(CatalogError, match="Job 1 is queued, only a dead or cancelled one can be retried"):
         job_admin.retry(settings, 1)
     with pytest.raises(CatalogError, match="There is no job 99"):
         job_admin.retry(settings, 99)
@@ -215,7 +257,7 @@ def test_a_job_that_gave_way_to_another_reading_cannot_be_retried(catalog: Catal
     flow, settings = queued(catalog), settings_of(catalog, data)
     flow.receive(Series("0").headers(range(64, 70)), after(10))
     flow.complete(after(13))
-    with pytest.raises(CatalogError, match="Job 1 is superseded, only a dead one"):
+    with pytest.raises(CatalogError, match="Job 1 is superseded, only a dead or cancelled one"):
         job_admin.retry(settings, 1)
 
 
@@ -246,3 +288,111 @@ def test_revision_and_pipeline_make_a_job_unique(catalog: Catalog) -> None:
         session.execute(update(tables.study).values(revision=0))
         open_revision(session, Plan(1, JobKind.ANALYSIS), AT)
     assert len(flow.jobs()) == 1
+
+
+def test_every_dead_job_can_be_retried_at_once(catalog: Catalog, data: Path) -> None:
+    flow, settings = queued(catalog, studies=3), settings_of(catalog, data)
+    for job_id in (1, 3):
+        for attempt in range(3):
+            flow.fail(flow.claimed(job_id, after(100 * attempt)), Failure.UNKNOWN, after(100 * attempt))
+    assert [row["job"] for row in job_admin.retry_all(settings).data] == [6, 7]
+    assert [row["id"] for row in job_admin.jobs(settings, "queued").rows] == [7, 6, 2]
+    assert job_admin.retry_all(settings).data == []
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_cancelled_analysis_ends_as_not_analysed_and_the_pacs_is_told(
+    catalog: Catalog, data: Path, running: bool
+) -> None:
+    flow, settings = queued(catalog), settings_of(catalog, data)
+    flow.destination(Destination("PACS", "h", 104))
+    if running:
+        flow.claimed()
+    job_admin.cancel(settings, 1)
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "cancelled"), ("notice", "queued")]
+    study = flow.study(Series("0").study_uid)
+    assert (study["outcome"], study["reasons"]) == ("not analysed", ["The analysis was cancelled by an operator."])
+    assert [(entry.job_id, entry.actor) for entry in flow.audit("job cancelled")] == [(1, "operator")]
+    with pytest.raises(LeaseLost), catalog.writing() as session:
+        jobs.report_progress(session, 1, "t", "detect", 50)
+    now = datetime.now(UTC)
+    flow.finish(2, now)
+    flow.complete(now)
+    assert flow.outbox() == [(2, "SR", "held")]
+    assert [job["kind"] for job in flow.jobs()] == ["analysis", "notice"]
+
+
+def test_a_cancelled_analysis_can_be_retried_once(catalog: Catalog, data: Path) -> None:
+    flow, settings = queued(catalog), settings_of(catalog, data)
+    job_admin.cancel(settings, 1)
+    job_admin.retry(settings, 1)
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [
+        ("analysis", "superseded"), ("notice", "superseded"), ("analysis", "queued")
+    ]  # fmt: skip
+    assert flow.study(Series("0").study_uid)["outcome"] == ""
+    with pytest.raises(CatalogError, match="Job 1 is superseded"):
+        job_admin.retry(settings, 1)
+
+
+def test_other_images_open_a_reading_of_a_study_whose_reading_was_cancelled(catalog: Catalog, data: Path) -> None:
+    flow, settings = queued(catalog), settings_of(catalog, data)
+    job_admin.cancel(settings, 1)
+    flow.receive(Series("0").headers(range(64, 70)), after(10))
+    flow.complete(after(13))
+    assert [job["state"] for job in flow.jobs()] == ["superseded", "superseded", "queued"]
+
+
+def test_what_has_ended_and_what_only_tells_cannot_be_cancelled(catalog: Catalog, data: Path) -> None:
+    flow, settings = dead_job(catalog), settings_of(catalog, data)
+    with pytest.raises(CatalogError, match="Job 1 is dead, only one that waits or runs can be cancelled"):
+        job_admin.cancel(settings, 1)
+    with pytest.raises(CatalogError, match="Job 2 only tells why"):
+        job_admin.cancel(settings, 2)
+    flow.finish(2, after(1000))
+    with pytest.raises(CatalogError, match="Job 2 is done"):
+        job_admin.cancel(settings, 2)
+
+
+def test_a_waiting_job_can_be_given_another_priority(catalog: Catalog, data: Path) -> None:
+    flow, settings = queued(catalog, studies=2), settings_of(catalog, data)
+    job_admin.prioritise(settings, 2, 3)
+    assert [job["priority"] for job in flow.jobs()] == [0, 3]
+    assert flow.jobs()[1]["turn_at"] == AT - timedelta(minutes=30)
+    assert [entry.job_id for entry in flow.audit("job prioritised")] == [2]
+    with pytest.raises(SettingsError, match="from -100 to 100"):
+        job_admin.prioritise(settings, 1, 101)
+    flow.finish(1)
+    with pytest.raises(CatalogError, match="Job 1 is done"):
+        job_admin.prioritise(settings, 1, 1)
+
+
+def test_each_failure_for_want_of_memory_makes_the_next_attempt_more_sparing(catalog: Catalog) -> None:
+    flow = queued(catalog)
+    seen = []
+    for attempt in range(3):
+        seen.append(flow.claimed(at=after(100 * attempt)).economy)
+        with catalog.reading() as session:
+            job = jobs.holder(session, 1, "t")
+        flow.fail(job, Failure.OUT_OF_MEMORY, after(100 * attempt))
+    assert seen == [0, 1, 2]
+
+
+def test_drain_waits_until_nothing_runs_and_says_what_still_does(catalog: Catalog, data: Path) -> None:
+    flow, settings = queued(catalog), settings_of(catalog, data)
+    flow.claimed()
+    told: list[str] = []
+    impatient = job_admin.drain(settings, 0.1, told.append)
+    assert (impatient.well, impatient.data) == (False, {"drained": True, "running": 1})
+
+    def finish_when_told(line: str) -> None:
+        told.append(line)
+        with catalog.writing() as session:
+            jobs.finish(session, 1, "t", after(5))
+
+    assert job_admin.drain(settings, 60, finish_when_told).well
+    assert told == ["1 jobs still run"]
+    assert state.status(settings).data["drained"]
+    assert not state.status(settings).well
+    assert "begin again" in job_admin.end_drain(settings).note
+    assert state.status(settings).well
+    assert "was not drained" in job_admin.end_drain(settings).note

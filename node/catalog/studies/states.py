@@ -98,6 +98,13 @@ def study_uid(session: Session, study_id: int) -> str:
     return uid
 
 
+def last_caller(session: Session, study_id: int) -> tuple[str, str]:
+    """Calling AE title and address of who last sent something of a study."""
+    query = select(study.c.calling_ae_title, study.c.address).where(study.c.id == study_id)
+    ae_title, address = session.execute(query).one()
+    return ae_title, address
+
+
 def is_open(session: Session, series_id: int) -> bool:
     """Whether more may come of a series."""
     state = session.execute(select(series.c.state).where(series.c.id == series_id)).scalar_one()

@@ -15,6 +15,7 @@ job = Table(
     Column("kind", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("priority", Integer, nullable=False, default=0),
+    time_column("turn_at", nullable=False),  # created_at, earlier by the priority: who waits gains on who comes
     Column("digest", String(64), nullable=False),
     Column("predecessor_job_id", Id, ForeignKey("job.id")),
     Column("attempts", Integer, nullable=False, default=0),
@@ -37,7 +38,7 @@ job = Table(
     text_column("weights_sha256"),
     Column("timings", JSON, nullable=False, default=dict),
     UniqueConstraint("study_id", "revision", "pipeline"),
-    Index("ix_job_state_priority", "state", "priority", "id"),
+    Index("ix_job_state_turn_at", "state", "turn_at", "id"),
 )
 
 finding = Table(
@@ -67,6 +68,7 @@ result = Table(
     Column("series_instance_uid", Uid, nullable=False),
     Column("path", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
+    time_column("purged_at"),  # its file was removed by retention
     UniqueConstraint("job_id", "kind", "rung"),
 )
 
