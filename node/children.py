@@ -59,6 +59,7 @@ class ReceiverPool:
         self._stopping = False
         self._changing = threading.Lock()
         """One loop replaces receivers while another tells them of new senders: none may miss them."""
+        receiver.prepare(settings)
         self._members = [self._start() for _ in range(settings.receivers)]
 
     def _start(self) -> _Receiver:

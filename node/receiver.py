@@ -9,11 +9,13 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
 from pydicom import config as pydicom_config
 from pynetdicom import evt
@@ -21,14 +23,18 @@ from pynetdicom import evt
 from node import logs
 from node.catalog import query
 from node.catalog.session import Catalog
-from node.dicom import contexts
+from node.dicom import contexts, tls
+from node.dicom.places import Places
 from node.dicom.query_scp import QuerySCP
-from node.dicom.store_scp import Listening, Received, StoreSCP
+from node.dicom.store_scp import Listening, StoreSCP
+from node.dicom.store_sink import Received
 from node.domain.peers import Sender
 from node.domain.query import Query, Value
-from node.domain.reception import ListeningEvent
+from node.domain.reception import AssociationOpened, AssociationRefused, ListeningEvent
+from node.domain.refusals import Refusals
 from node.domain.study import Arrival
 from node.errors import Unavailable
+from node.journal import JournalWriter
 from node.settings import Settings
 from node.spool import Spool
 
@@ -51,6 +57,8 @@ class Ready:
 
 
 START_WITHIN_S = 60.0
+SUMS_EVERY_S = 0.5
+"""How often refusals that were summed up are looked at."""
 
 
 def spool_of(settings: Settings) -> Spool:
@@ -60,6 +68,37 @@ def spool_of(settings: Settings) -> Spool:
         minimum_free_bytes=int(settings.minimum_free_gib * 2**30),
         minimum_free_fraction=settings.minimum_free_fraction,
     )
+
+
+def journals_of(settings: Settings) -> Path:
+    """Folder of the journals of a node."""
+    return settings.data.absolute() / "spool" / "journal"
+
+
+def places_of(settings: Settings) -> Places:
+    """The places for associations of a node."""
+    folder = settings.data.absolute() / "run" / "associations"
+    return Places(folder, settings.maximum_associations, settings.maximum_associations_per_peer)
+
+
+def listening_of(settings: Settings) -> Listening:
+    """How a node listens. Raises SettingsError where its TLS files are none."""
+    context = None
+    if settings.tls_certificate and settings.tls_key:
+        context = tls.server_context(settings.tls_certificate, settings.tls_key)
+    return Listening(
+        settings.ae_title,
+        settings.maximum_pdu_bytes,
+        settings.request_timeout_s,
+        settings.network_timeout_s,
+        context,
+    )
+
+
+def prepare(settings: Settings) -> None:
+    """Make what receivers need; call before the first is started. Raises SettingsError."""
+    listening_of(settings)
+    places_of(settings).prepare()
 
 
 def start(settings: Settings, listener: socket.socket, senders: tuple[Sender, ...]) -> tuple[SpawnProcess, Connection]:
@@ -91,37 +130,59 @@ def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connectio
     settings = Settings()
     logs.configure(settings.log_level)
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-    teller = _Teller(pipe)
-    scp = StoreSCP(
-        Listening(
-            settings.ae_title, settings.maximum_pdu_bytes, settings.maximum_associations, settings.network_timeout_s
-        ),
-        spool_of(settings),
-        teller.stored,
-        teller.event,
-    )
+    teller = _Teller(pipe, JournalWriter(journals_of(settings)), Refusals(settings.refusals_every_s))
+    scp = StoreSCP(listening_of(settings), spool_of(settings), places_of(settings), teller.stored, teller.event)
     first = pipe.recv()
     scp.know(first.senders)
     threading.Thread(target=_obey, args=(pipe, scp), daemon=True).start()
+    threading.Thread(target=teller.keep, daemon=True).start()
     asking = QuerySCP(settings.ae_title, lambda wanted: _find(settings, wanted), teller.event)
     pipe.send(Ready())
     scp.serve(listener, contexts.accepted(), ((evt.EVT_C_FIND, asking.on_find),))
+    teller.end()
     os._exit(0)  # associations that were aborted may still be inside a library's wait
 
 
 class _Teller:
-    """Sends what happened up the pipe; several associations share it."""
+    """Tells what happened: up the pipe what the node follows, in the journal what must not be lost."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Connection, journal: JournalWriter, refusals: Refusals) -> None:
         self._pipe = pipe
+        self._journal = journal
+        self._refusals = refusals
         self._lock = threading.Lock()
+        """Several associations share the pipe and the sums."""
 
     def stored(self, received: Received) -> None:
         stored = received.stored
         self._send(Arrival(received.header, received.reception, stored.path, stored.digest, stored.size))
 
     def event(self, event: ListeningEvent) -> None:
+        if isinstance(event, AssociationRefused):
+            with self._lock:
+                told = self._refusals.take(event, time.monotonic())
+            if told is not None:
+                self._journal.write(told)
+        elif not isinstance(event, AssociationOpened):
+            self._journal.write(event)
         self._send(event)
+
+    def keep(self) -> None:
+        """Sync the journal off the way of the answers, and write sums when they are due; for ever."""
+        while True:
+            self._journal.sync(wait_s=SUMS_EVERY_S)
+            with self._lock:
+                due = list(self._refusals.due(time.monotonic()))
+            for summed in due:
+                self._journal.write(summed)
+
+    def end(self) -> None:
+        """Write what is summed up, and close the journal."""
+        with self._lock:
+            rest = list(self._refusals.rest())
+        for summed in rest:
+            self._journal.write(summed)
+        self._journal.close()
 
     def _send(self, message: Arrival | ListeningEvent) -> None:
         with self._lock, suppress(OSError):  # the node has gone: the spool keeps what it must know

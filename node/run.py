@@ -22,23 +22,26 @@ from pynetdicom import _config as pynetdicom_config
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from node import webhook
 from node.audit.anchor import Anchors
-from node.catalog import audit, installation, peers
+from node.catalog import audit, control, installation, peers
 from node.catalog.session import Catalog
 from node.children import ReceiverPool, WorkerChild, worker_of
 from node.deadline import Asking
 from node.dicom import store_scu
-from node.directory import anchors_of, catalog_of, only_node, reason_of
+from node.directory import anchors_of, catalog_of, disk_of, only_node, reason_of, removing_files
 from node.domain.audit import Event, EventKind
+from node.domain.lease import LeaseWatch
 from node.domain.peers import Destination, Sender
 from node.domain.reception import OpenAssociations
 from node.errors import SettingsError
-from node.flow import complete, deliver, enqueue, register, release
+from node.flow import alert, complete, deliver, enqueue, register, release, sweep
 from node.flow.listen import Listener
 from node.flow.loop import Loop
+from node.flow.retain import Retain
 from node.metrics import Metrics
 from node.queue import JobQueue
-from node.receiver import spool_of
+from node.receiver import journals_of, spool_of
 from node.settings import Settings
 from node.spool import Spool
 from node.web.app import WebServer
@@ -53,6 +56,9 @@ TURN_WITHIN_S = 3.0
 LAST_WRITES_WITHIN_S = 2.0
 LAST_MOMENT_S = 0.02
 ANCHOR_EVERY_S = 60.0
+RETAIN_EVERY_S = 60.0
+WATCH_EVERY_S = 2.0
+SWEEP_EVERY_S = 60.0
 REGISTER_EVERY_S = 0.1
 """Files that come within this time share one transaction."""
 
@@ -159,10 +165,11 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node
     catalog.migrate()
     with catalog.writing() as session:
         installation.make(session)
+        control.end_drain(session, "node", _now())  # whoever starts a node wants it to work
         peers.configure_senders(session, configured)
         configure_destinations(session, [each.destination() for each in settings.destinations])
     metrics, inbox, associations = Metrics(), register.Inbox(), OpenAssociations()
-    listener = Listener(catalog, inbox, associations, metrics)
+    listener = Listener(catalog, journals_of(settings), inbox, associations, metrics)
     worker = worker_of(settings)
     loops: list[Loop] = []
     web = server(catalog, loops, metrics, page)
@@ -183,7 +190,7 @@ def configure_destinations(session: Session, wanted: Sequence[Destination]) -> N
     """Make the destinations those of the settings, and write down where that changes something."""
     before = [each.destination for each in peers.destinations(session)]
     peers.configure_destinations(session, wanted)
-    old, new = ({f"{d.ae_title}@{d.host}:{d.port}": d for d in some} for some in (before, wanted))
+    old, new = ({each.place: each for each in some} for some in (before, wanted))
     detail = {
         "added": " ".join(sorted(new.keys() - old.keys())),
         "removed": " ".join(sorted(old.keys() - new.keys())),
@@ -201,26 +208,46 @@ def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) ->
     queue = JobQueue(settings.broker_url, settings.data.absolute())
     with catalog.reading() as session:
         known = peers.destinations(session)
-    connect = partial(store_scu.connected, settings.ae_title)
+    patience = store_scu.Patience(answer_s=settings.answer_timeout_s)
+    connect = partial(store_scu.connected, settings.ae_title, patience)
     deliveries = [
         deliver.Delivery(catalog, each, connect, spool.absolute, random.Random(each.id), _now) for each in known
     ]
     sending = [Loop(f"deliver {each.to.destination.ae_title}", each.step, 0.5) for each in deliveries]
     releasing = Loop("release", lambda: release.step(catalog, _now()), 0.5, then=sending)
-    enqueuing = Loop("enqueue", lambda: enqueue.step(catalog, queue.publish, _now()), 0.5)
+    enqueuing = Loop("enqueue", lambda: enqueue.step(catalog, queue.publish), 0.5)
+    reclaiming = partial(enqueue.reclaim, catalog, LeaseWatch(settings.lease_s))
+    alone = partial(removing_files, settings.data)
+    retaining = Retain(catalog, spool, settings.data, settings.retention, alone, _now)
     completing = partial(complete.step, catalog, associations, clock)
     return [
         Loop("listen", node.listener.step, 0.2),
         Loop("register", lambda: register.step(catalog, spool, inbox), REGISTER_EVERY_S),
         Loop("complete", completing, 0.3, then=[enqueuing, releasing]),
         enqueuing,
+        Loop("reclaim", reclaiming, 0.5, then=[enqueuing]),
         releasing,
         *sending,
         Loop("senders", lambda: node.receivers.know_again(_senders(catalog)), 1.0),
         Loop("receivers", node.receivers.replace_the_lost, 0.5),
         *([Loop("worker", node.worker.keep, 0.5)] if node.worker else []),
+        Loop("sweep", sweep.Sweep(catalog, settings.data / "results").step, SWEEP_EVERY_S),
         Loop("anchor", node.anchor, ANCHOR_EVERY_S),
+        Loop("retain", retaining.step, RETAIN_EVERY_S),
+        *_watching(node),
     ]
+
+
+def _watching(node: Node) -> list[Loop]:
+    """What needs a person is found, and told."""
+    catalog, settings = node.catalog, node.settings
+    watch = alert.Watch(
+        catalog, partial(disk_of, settings), lambda: [(each.name, each.failures) for each in node.loops]
+    )
+    post = partial(webhook.post, settings.alert_webhook_url)
+    tell = alert.Telling(catalog, post, settings.ae_title, random.Random(), _now)
+    telling = [Loop("webhook", tell.step, 1.0)] if settings.alert_webhook_url else []
+    return [Loop("alerts", watch.step, WATCH_EVERY_S, then=telling), *telling]
 
 
 def _register_rest(catalog: Catalog, spool: Spool, inbox: register.Inbox) -> bool:

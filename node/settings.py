@@ -2,15 +2,18 @@
 
 import json
 import os
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from node.domain.delivery import ResultKind
+from node.domain.job import HIGHEST_PRIORITY, LEAST_PRIORITY
 from node.domain.peers import ANY_AE_TITLE, Destination, Sender, Standing
+from node.domain.retention import Retention
 from node.errors import SettingsError
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -29,6 +32,8 @@ class SenderSettings(BaseModel):
     """Quiet after a gapless stack and a clean release, before a series counts as complete."""
     quiet_s: float = Field(default=15.0, gt=0)
     """Quiet without that evidence."""
+    priority: int = Field(default=0, ge=LEAST_PRIORITY, le=HIGHEST_PRIORITY)
+    """Of the analysis of its studies: each step goes before those below that came up to 10 minutes earlier."""
 
     @field_validator("network")
     @classmethod
@@ -37,7 +42,9 @@ class SenderSettings(BaseModel):
 
     def sender(self) -> Sender:
         """As the domain knows it."""
-        return Sender(self.ae_title, self.network, Standing.ALLOWED, self.gapless_quiet_s, self.quiet_s)
+        return Sender(
+            self.ae_title, self.network, Standing.ALLOWED, self.gapless_quiet_s, self.quiet_s, priority=self.priority
+        )
 
 
 class DestinationSettings(BaseModel):
@@ -76,7 +83,7 @@ class Settings(BaseSettings):
     data: Path = Path("nodus-data")
     """Data directory: spool, results, database, broker, keys. Created with mode 0700."""
     host: str = "127.0.0.1"
-    """Address to listen on, for DICOM and for the web; loopback unless you say otherwise."""
+    """Address to listen on, for DICOM and for the web; loopback unless you say otherwise, `::` is every address."""
     port: int = Field(11112, ge=0, lt=65536)
     """DICOM port; 0 picks a free one."""
     ae_title: str = Field("NODUS", min_length=1, max_length=16)
@@ -101,16 +108,37 @@ class Settings(BaseSettings):
     """Nothing is received (0xA700) with less free than this..."""
     minimum_free_fraction: float = Field(0.10, ge=0, lt=1)
     """...or with less than this part of the disk."""
+    retention_days: float | None = Field(None, gt=0)
+    """Files of a finished study, all results of it delivered, are removed so many days after its last image came;
+    unset: none is ever too old. Its rows stay, and it is never read again for images that it had."""
+    purge_below_free_gib: float = Field(0.0, ge=0)
+    """With less free than this the oldest finished studies go; both marks 0: never for want of space..."""
+    purge_below_free_fraction: float = Field(0.0, ge=0, lt=1, validate_default=True)
+    """...or with less than this part of the disk. Both lie above the marks that stop reception."""
     maximum_pdu_bytes: int = Field(131072, ge=4096)
     """Largest P-DATA-TF value that we announce."""
-    maximum_associations: int = Field(100, ge=1)
-    """Associations per receiver process; more are refused for the moment."""
+    maximum_associations: int = Field(100, ge=1, le=200)
+    """Associations open at once, over all receiver processes; more are refused for the moment."""
+    maximum_associations_per_peer: int = Field(20, ge=1, le=200)
+    """The same, from one address."""
+    request_timeout_s: float = Field(5.0, gt=0)
+    """A connection that has not become an association for so long, TLS handshake included, is closed."""
     network_timeout_s: float = Field(60.0, gt=0)
     """A peer that is silent for so long is aborted."""
+    refusals_every_s: float = Field(60.0, gt=0)
+    """A caller that is refused again and again is written down at once, then summed up so often."""
+    tls_certificate: Path | None = None
+    """PEM file of our certificate, its chain behind it. With `tls_key` the DICOM port speaks TLS, and only TLS."""
+    tls_key: Path | None = Field(None, validate_default=True)
+    """PEM file of its private key, without a password."""
     senders: tuple[SenderSettings, ...] = tuple(SenderSettings(network=network) for network in LOOPBACK)
     """Who may send; by default any AE title from this machine."""
     destinations: tuple[DestinationSettings, ...] = ()
     """Who gets results."""
+    answer_timeout_s: float = Field(60.0, gt=0)
+    """A destination that is silent for so long has failed, and gets the result again; large ones are granted more."""
+    alert_webhook_url: str = Field("", pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")
+    """Where each alert is posted as JSON; empty: nowhere. HTTPS certificates are verified, redirects not followed."""
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least severe log line that is written to stderr."""
 
@@ -125,6 +153,30 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line before environment before file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("tls_key")
+    @classmethod
+    def _comes_with_its_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_certificate") is None):
+            raise ValueError("tls_certificate and tls_key must be given together")
+        return value
+
+    @field_validator("purge_below_free_fraction")
+    @classmethod
+    def _purges_before_it_refuses(cls, value: float, info: ValidationInfo) -> float:
+        given = info.data | {"purge_below_free_fraction": value}
+        for unit in ("gib", "fraction"):
+            mark, refusing = given.get(f"purge_below_free_{unit}", 0), given.get(f"minimum_free_{unit}", 0)
+            if (value or given.get("purge_below_free_gib")) and refusing and mark <= refusing:
+                text = f"purge_below_free_{unit} must lie above minimum_free_{unit} ({refusing:g})"
+                raise ValueError(f"{text}, or reception stops before anything is removed")
+        return value
+
+    @property
+    def retention(self) -> Retention:
+        """As the domain knows it."""
+        after = None if self.retention_days is None else timedelta(days=self.retention_days)
+        return Retention(after, int(self.purge_below_free_gib * 2**30), self.purge_below_free_fraction)
 
     @property
     def database(self) -> str:

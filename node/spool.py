@@ -4,6 +4,7 @@ Layout under the data directory::
 
     spool/incoming/…                                                       being written; removed at start
     spool/instances/<3 digits>/sha256(SOPInstanceUID)-sha256(data set).dcm   durable, never changed
+    spool/journal/…                                                        what happened meanwhile (node/journal.py)
 
 The folders of the first three digits are made once, so that publishing a file syncs the file and one folder: with a
 folder for each instance a third sync, of its parent, took half as long again.
@@ -20,6 +21,7 @@ import mmap
 import os
 import shutil
 import struct
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -77,11 +79,15 @@ def sync_directory(path: Path) -> None:
 def write_durably(path: Path, content: bytes) -> None:
     """Write a whole file mode 0600, so that after a power cut either the old or the new content is there."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)  # a full disk gets its room back
+        raise
     sync_directory(path.parent)
 
 
@@ -103,6 +109,7 @@ class Spool:
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(parents=True, mode=0o700)
         self._instances.mkdir(exist_ok=True, mode=0o700)
+        (self._data / "spool" / "journal").mkdir(exist_ok=True, mode=0o700)
         for number in range(FOLDERS):
             (self._instances / f"{number:03x}").mkdir(exist_ok=True, mode=0o700)
         for folder in (self._instances, self._instances.parent, self._data):
@@ -140,9 +147,13 @@ class Spool:
 
     def files(self) -> Iterator[str]:
         """Every durable file, relative to the data directory."""
+        return itertools.chain.from_iterable(self.files_by_folder())
+
+    def files_by_folder(self) -> Iterator[list[str]]:
+        """The same, one folder at a time."""
         for number in range(FOLDERS):
             folder = f"spool/instances/{number:03x}"
-            yield from (f"{folder}/{name}" for name in os.listdir(self._data / folder))  # noqa: PTH208
+            yield [f"{folder}/{name}" for name in os.listdir(self._data / folder)]  # noqa: PTH208
 
 
 class Incoming:
@@ -269,6 +280,7 @@ def _link(aside: str, final: str) -> bool:
     try:
         os.link(aside, final)
     except FileExistsError:
+        os.utime(final, ns=(time.time_ns(), os.stat(final).st_mtime_ns))  # noqa: PTH116 - tells node/removal.py that it came again
         return False
     return True
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
 from node.catalog.tables import destination, outbox, sender
-from node.domain.peers import Destination, Sender, Standing
+from node.domain.peers import Destination, Sender, Standing, standing_of
+
+MOST_PENDING = 200
+"""Callers that wait for a decision."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,12 @@ class KnownDestination:
 
 
 def _values(of: Sender) -> dict[str, Any]:
-    return {"standing": of.standing, "gapless_quiet_s": of.gapless_quiet_s, "quiet_s": of.quiet_s}
+    return {
+        "standing": of.standing,
+        "gapless_quiet_s": of.gapless_quiet_s,
+        "quiet_s": of.quiet_s,
+        "priority": of.priority,
+    }
 
 
 def configure_senders(session: Session, senders: Sequence[Sender]) -> None:
@@ -54,18 +62,32 @@ def senders(session: Session) -> list[Sender]:
     return [Sender(**{**row, "standing": Standing(row["standing"])}) for row in rows]
 
 
+def priority_of(session: Session, ae_title: str, address: str) -> int:
+    """Of the analysis of what a caller sends; 0 for one that nobody knows any more."""
+    sender = standing_of(senders(session), ae_title, address) if address else None
+    return sender.priority if sender else 0
+
+
 def sender_listing(session: Session) -> list[dict[str, Any]]:
     """Senders for people, with how often each was refused."""
     return [dict(row) for row in session.execute(select(sender).order_by(sender.c.id)).mappings()]
 
 
-def refused(session: Session, ae_title: str, network: str, now: datetime) -> None:
-    """Somebody was refused: counted, and shown as pending when nobody has decided about it."""
+def refused(session: Session, ae_title: str, network: str, now: datetime, count: int = 1) -> None:
+    """Somebody was refused so often: counted, and shown as pending when nobody has decided about it.
+
+    Whoever makes AE titles up cannot fill the table: beyond MOST_PENDING only the audit trail names callers.
+    """
     place = (sender.c.ae_title == ae_title) & (sender.c.network == network)
-    counted = update(sender).where(place).values(refusals=sender.c.refusals + 1, last_refused_at=now)
-    if changed(session, counted) == 0:
+    counted = update(sender).where(place).values(refusals=sender.c.refusals + count, last_refused_at=now)
+    if changed(session, counted) == 0 and _pending(session) < MOST_PENDING:
         _put(session, Sender(ae_title, network, Standing.PENDING), configured=0)
         session.execute(counted)
+
+
+def _pending(session: Session) -> int:
+    waiting = select(func.count()).select_from(sender).where(sender.c.standing == Standing.PENDING)
+    return session.scalar(waiting) or 0
 
 
 def configure_destinations(session: Session, wanted: Sequence[Destination]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 ANY_AE_TITLE = "*"
 
@@ -15,6 +15,17 @@ class Standing(StrEnum):
     PENDING = "pending"
     """It called, was refused, and waits for a decision."""
     DENIED = "denied"
+
+
+class Regard(StrEnum):
+    """What is known of an address before its caller says a word."""
+
+    KNOWN = "known"
+    """Somebody may be heard from there."""
+    STRANGER = "stranger"
+    """Nobody was decided about: it may say who it is, and wait for a decision."""
+    DENIED = "denied"
+    """Whoever calls from there was denied."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,8 @@ class Sender:
     """Quiet after a gapless stack and a clean release, before a series counts as complete."""
     quiet_s: float = 15.0
     """Quiet without that evidence."""
+    priority: int = 0
+    """Of the analysis of its studies; higher goes first."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +56,38 @@ class Destination:
     not_analysed: bool = True
     """Whether it gets a short SR for a chest CT that was not analysed."""
 
+    @property
+    def place(self) -> str:
+        """AET@HOST:PORT, which names it for people."""
+        return f"{self.ae_title}@{self.host}:{self.port}"
 
-def _matches(sender: Sender, ae_title: str, address: str) -> bool:
-    return sender.ae_title in (ANY_AE_TITLE, ae_title) and ip_address(address) in ip_network(sender.network)
+
+def plain_address(address: str) -> str:
+    """An address as networks name it: IPv4 where IPv6 only wraps it (RFC 4291 2.5.5.2), without its interface."""
+    host = ip_address(address.partition("%")[0])
+    wrapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
+    return str(wrapped or host)
+
+
+def host_network(address: str) -> str:
+    """The network of one address."""
+    return str(ip_network(plain_address(address)))
+
+
+def _decided(senders: Iterable[Sender], address: str) -> list[Sender]:
+    """Decisions that speak of an address. What is pending was not decided."""
+    host = ip_address(plain_address(address))
+    decided = (each for each in senders if each.standing is not Standing.PENDING)
+    return [each for each in decided if host in ip_network(each.network)]
 
 
 def standing_of(senders: Iterable[Sender], ae_title: str, address: str) -> Sender | None:
     """The decision that speaks of a caller: the narrowest network first, then a named AE title before `*`.
 
-    A host that was denied stays out whatever its AE title may do elsewhere. What is pending was not decided.
+    A host that was denied stays out whatever its AE title may do elsewhere.
     """
-    decided = (sender for sender in senders if sender.standing is not Standing.PENDING)
-    matching = [sender for sender in decided if _matches(sender, ae_title, address)]
     return max(
-        matching,
+        (sender for sender in _decided(senders, address) if sender.ae_title in (ANY_AE_TITLE, ae_title)),
         key=lambda sender: (ip_network(sender.network).prefixlen, sender.ae_title != ANY_AE_TITLE),
         default=None,
     )
@@ -66,3 +97,13 @@ def admits(senders: Iterable[Sender], ae_title: str, address: str) -> bool:
     """Whether a caller is known and allowed."""
     sender = standing_of(senders, ae_title, address)
     return sender is not None and sender.standing is Standing.ALLOWED
+
+
+def regard_of(senders: Iterable[Sender], address: str) -> Regard:
+    """What to expect of an address, before its caller has named itself."""
+    decided = _decided(senders, address)
+    titles = {ANY_AE_TITLE, *(each.ae_title for each in decided)}
+    standings = {title: decision.standing for title in titles if (decision := standing_of(decided, title, address))}
+    if Standing.ALLOWED in standings.values():
+        return Regard.KNOWN
+    return Regard.DENIED if ANY_AE_TITLE in standings else Regard.STRANGER

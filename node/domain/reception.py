@@ -22,6 +22,8 @@ class Ending(StrEnum):
 
     RELEASED = "released"
     ABORTED = "aborted"
+    LOST = "lost"
+    """The process that served it died."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class AssociationOpened:
     address: str
     at: datetime
 
+    def lost(self, at: datetime) -> "AssociationClosed":
+        """Its process died; what came over it is known from the instances."""
+        return AssociationClosed(
+            self.association_id, self.calling_ae_title, "", self.address, Ending.LOST, stored=0, refused=0, at=at
+        )
+
 
 @dataclass(frozen=True)
 class AssociationClosed:
@@ -41,6 +49,7 @@ class AssociationClosed:
     association_id: str
     calling_ae_title: str
     called_ae_title: str
+    """Empty where the association was lost."""
     address: str
     ending: Ending
     stored: int
@@ -51,15 +60,18 @@ class AssociationClosed:
 
 @dataclass(frozen=True)
 class AssociationRefused:
-    """Somebody who may not send here tried to."""
+    """Somebody who may not send here, or not now, tried to."""
 
     calling_ae_title: str
+    """Empty where the connection was refused before it named itself."""
     called_ae_title: str
     address: str
     reason: str
     unknown_caller: bool
-    """Nobody has allowed it; otherwise it only asked for the wrong AE title."""
+    """Nobody has allowed it; otherwise it only asked for the wrong AE title, or for too much at once."""
     at: datetime
+    count: int = 1
+    """Refusals that this one stands for."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,12 @@ class OpenAssociations:
         """Whether an association was released and its sender has none open."""
         sending = (calling_ae_title, address) in self._open.values()
         return self._endings.get(association_id) is Ending.RELEASED and not sending
+
+    def standing(self, association_id: str, calling_ae_title: str, address: str) -> str:
+        """How an association stands, for people: open while its sender has one, else how it ended, if that is known."""
+        if (calling_ae_title, address) in self._open.values():
+            return "open"
+        return self._endings.get(association_id, "unknown")
 
     def __len__(self) -> int:
         return len(self._open)

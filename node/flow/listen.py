@@ -1,15 +1,18 @@
-"""What receivers tell: new files to the inbox, associations to the books, refusals and queries to the audit trail."""
+"""What receivers tell: new files to the inbox, associations to the books, their journal to the audit trail."""
 
+import logging
 import threading
-from collections import defaultdict, deque
-from datetime import datetime
-from ipaddress import ip_address
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from node.catalog import audit, peers
+from node.catalog import journal as read_so_far
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
+from node.domain.peers import host_network
 from node.domain.reception import (
     AssociationClosed,
     AssociationOpened,
@@ -22,24 +25,31 @@ from node.domain.reception import (
 )
 from node.domain.study import Arrival
 from node.flow.register import Inbox
+from node.journal import Journaled, JournalReader, JournalWriter, Part
 from node.metrics import Metrics
 
-BACKLOG = 100_000
-"""Events kept while the database is away; older ones are dropped then."""
+log = logging.getLogger(__name__)
+
 BATCH = 200
+"""Lines of the journal that share one transaction."""
 
 
 class Listener:
-    """Takes messages at once, writes them down in batches."""
+    """Takes messages at once; what was journaled is written down in batches, each line exactly once."""
 
-    def __init__(self, catalog: Catalog, inbox: Inbox, associations: OpenAssociations, metrics: Metrics) -> None:
+    def __init__(
+        self, catalog: Catalog, journals: Path, inbox: Inbox, associations: OpenAssociations, metrics: Metrics
+    ) -> None:
         self._catalog = catalog
+        self._journals = JournalReader(journals)
+        self._own = JournalWriter(journals)
         self._inbox = inbox
         self._associations = associations
         self._metrics = metrics
-        self._served_by: dict[int, set[str]] = defaultdict(set)
-        self._events: deque[ListeningEvent] = deque(maxlen=BACKLOG)
+        self._served_by: dict[int, dict[str, AssociationOpened]] = defaultdict(dict)
         self._lock = threading.Lock()
+        self._read: dict[str, int] = {}
+        """How far each file was read, as SQL said last; it is asked again before anything is written."""
 
     def take(self, message: Arrival | ListeningEvent, receiver_id: int) -> None:
         """One message of a receiver, in its order."""
@@ -50,41 +60,67 @@ class Listener:
         with self._lock:
             self._follow(message, receiver_id)
             self._metrics.associations.set(len(self._associations))
-            if not isinstance(message, AssociationOpened):
-                self._events.append(message)
 
     def _follow(self, event: ListeningEvent, receiver_id: int) -> None:
         self._associations.take(event)
         if isinstance(event, AssociationOpened):
-            self._served_by[receiver_id].add(event.association_id)
+            self._served_by[receiver_id][event.association_id] = event
         elif isinstance(event, AssociationClosed):
-            self._served_by[receiver_id].discard(event.association_id)
+            self._served_by[receiver_id].pop(event.association_id, None)
         elif isinstance(event, AssociationRefused):
-            self._metrics.associations_refused.inc()
+            self._metrics.associations_refused.inc(event.count)
         elif isinstance(event, InstanceRefused):
             self._metrics.refused.labels(f"0x{event.status:04X}").inc()
 
     def receiver_lost(self, receiver_id: int) -> None:
         """A receiver ended: its associations are over, and it may have made files durable without telling."""
         with self._lock:
-            self._associations.forget(self._served_by.pop(receiver_id, set()))
+            lost = self._served_by.pop(receiver_id, {})
+            self._associations.forget(set(lost))
             self._metrics.associations.set(len(self._associations))
+        for each in lost.values():
+            self._own.write(each.lost(datetime.now(UTC)))
+        self._own.sync()
         self._inbox.must_rescan()
 
     def step(self) -> bool:
         """Write down what happened. True when there is more."""
-        batch = [self._events[place] for place in range(min(BATCH, len(self._events)))]
-        if not batch:
-            return False
+        more = False
+        for name in self._journals.names():
+            more |= self._step(name)
+        return more
+
+    def _step(self, name: str) -> bool:
+        part = Part([], 0, 0, finished=False)
+        grown = name not in self._read or self._journals.size(name) > self._read[name]
+        if grown:
+            with self._catalog.writing() as session:
+                part = self._journals.read(name, read_so_far.position(session, name), BATCH)
+                _write_part(session, name, part)
+            self._read[name] = part.position
+            if part.unreadable:
+                log.error("lines of the journal are unreadable", extra={"file": name, "lines": part.unreadable})
+        if part.finished or (not grown and self._journals.is_finished(name, self._read[name])):
+            self._remove(name)
+        return bool(part.events)
+
+    def _remove(self, name: str) -> None:
+        self._journals.remove(name)
+        self._read.pop(name, None)
         with self._catalog.writing() as session:
-            for event in batch:
-                _write(session, event)
-        for _ in batch:
-            self._events.popleft()
-        return bool(self._events)
+            read_so_far.forget_all_but(session, self._journals.names())
 
 
-def _write(session: Session, event: ListeningEvent) -> None:
+def _write_part(session: Session, name: str, part: Part) -> None:
+    for event in part.events:
+        _write(session, event)
+    if part.unreadable:
+        detail: Detail = {"file": name, "lines": part.unreadable}
+        audit.append(session, Event(EventKind.JOURNAL_DAMAGED, EventOutcome.SERIOUS_FAILURE, detail=detail))
+    read_so_far.advance(session, name, part.position)
+
+
+def _write(session: Session, event: Journaled) -> None:
     if isinstance(event, AssociationClosed):
         outcome = EventOutcome.SUCCESS if event.ending is Ending.RELEASED else EventOutcome.MINOR_FAILURE
         detail: Detail = {
@@ -96,10 +132,10 @@ def _write(session: Session, event: ListeningEvent) -> None:
         }
         _append(session, EventKind.ASSOCIATION_CLOSED, outcome, event, detail)
     elif isinstance(event, AssociationRefused):
-        detail = {"called": event.called_ae_title, "reason": event.reason}
+        detail = {"called": event.called_ae_title, "reason": event.reason, "count": event.count}
         _append(session, EventKind.ASSOCIATION_REFUSED, EventOutcome.SERIOUS_FAILURE, event, detail)
         if event.unknown_caller:
-            peers.refused(session, event.calling_ae_title, _host_network(event.address), event.at)
+            peers.refused(session, event.calling_ae_title, host_network(event.address), event.at, event.count)
     elif isinstance(event, InstanceRefused):
         detail = {
             "association": event.association_id,
@@ -114,17 +150,6 @@ def _write(session: Session, event: ListeningEvent) -> None:
         _append(session, EventKind.QUERY_ANSWERED, outcome, event, detail)
 
 
-def _append(
-    session: Session,
-    kind: EventKind,
-    outcome: EventOutcome,
-    event: AssociationClosed | AssociationRefused | InstanceRefused | QueryAnswered,
-    detail: Detail,
-) -> None:
-    at: datetime = event.at
-    audit.append(session, Event(kind, outcome, event.calling_ae_title, event.address, detail=detail, at=at))
-
-
-def _host_network(address: str) -> str:
-    host = ip_address(address.partition("%")[0])  # a link-local address names the interface it came by
-    return f"{host}/{host.max_prefixlen}"
+def _append(session: Session, kind: EventKind, outcome: EventOutcome, event: Journaled, detail: Detail) -> None:
+    row = Event(kind, outcome, event.calling_ae_title, event.address, detail=detail, at=event.at)
+    audit.append(session, row)

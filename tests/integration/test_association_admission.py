@@ -1,5 +1,6 @@
 """Who is heard: known senders only, a limited number at once, and nobody for ever without a word."""
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from node.catalog import peers, tables
 from node.dicom.upper_layer.acceptor import MOST_SILENT
-from node.domain.peers import Sender, Standing
+from node.domain.peers import Regard, Sender, Standing
 from tests.flow import Flow
 from tests.sender import Ended, Rejected, Scanner, scanner, send
 from tests.servers import Nodus, eventually, nodus, run_dcmtk
@@ -23,7 +24,8 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodus]:
     """A node that knows one sender, hears four at once, and waits a second and a half for each."""
     known = [{"ae_title": "KNOWN", "network": "127.0.0.1"}]
     data = tmp_path_factory.mktemp("strict") / "data"
-    with nodus(data, senders=known, maximum_associations=AT_ONCE, network_timeout_s=1.5) as node:
+    limits = {"maximum_associations": AT_ONCE, "network_timeout_s": 1.5, "request_timeout_s": 1.5}
+    with nodus(data, senders=known, refusals_every_s=0.5, **limits) as node:
         yield node
 
 
@@ -40,13 +42,16 @@ def test_a_known_sender_is_heard(strict: Nodus) -> None:
 
 def test_an_unknown_caller_is_refused_audited_counted_and_shown_until_it_is_allowed(strict: Nodus) -> None:
     before = strict.metric("nodus_associations_refused_total")
-    for _ in range(2):
+    for _ in range(5):
         assert rejection(strict, "STRANGER") == (1, 1, 3)
-    refused = eventually(lambda: [e for e in strict.audit("association refused") if e.actor == "STRANGER"][1:])
+    eventually(lambda: sum(counts(strict, "STRANGER")) == 5, what="what was summed up is written too")
+    assert counts(strict, "STRANGER")[0] == 1
+    assert len(counts(strict, "STRANGER")) < 5
+    refused = [entry for entry in strict.audit("association refused") if entry.actor == "STRANGER"]
     assert (refused[0].address, refused[0].outcome) == ("127.0.0.1", 8)
-    assert strict.metric("nodus_associations_refused_total") >= before + 2
+    assert strict.metric("nodus_associations_refused_total") == before + 5
     waiting = {row["ae_title"]: row for row in strict.json("senders")}["STRANGER"]
-    assert (waiting["standing"], waiting["network"], waiting["refusals"]) == ("pending", "127.0.0.1/32", 2)
+    assert (waiting["standing"], waiting["network"], waiting["refusals"]) == ("pending", "127.0.0.1/32", 5)
 
     said = strict.command("senders", "allow", "STRANGER@127.0.0.1")
     assert said == "STRANGER from 127.0.0.1/32 is allowed.\n"
@@ -56,6 +61,11 @@ def test_an_unknown_caller_is_refused_audited_counted_and_shown_until_it_is_allo
 
     strict.command("senders", "deny", "STRANGER@127.0.0.1")
     eventually(lambda: not heard(strict, "STRANGER"), what="the stranger is refused again")
+
+
+def counts(node: Nodus, calling: str) -> list[int]:
+    """How many refusals each audit row of a caller stands for."""
+    return [json.loads(each.detail)["count"] for each in node.audit("association refused") if each.actor == calling]
 
 
 def heard(node: Nodus, calling: str) -> list[object]:
@@ -137,12 +147,15 @@ def test_silent_connections_do_not_keep_a_known_sender_out(strict: Nodus) -> Non
 
 
 def test_only_so_many_connections_may_say_nothing_at_once(strict: Nodus) -> None:
-    silent = [socket.create_connection(("127.0.0.1", strict.dicom_port), 8) for _ in range(MOST_SILENT + 5)]
+    silent = [
+        socket.create_connection(("127.0.0.1", strict.dicom_port), 8) for _ in range(MOST_SILENT[Regard.KNOWN] + 5)
+    ]
     try:
         assert silent[-1].recv(1) == b""
         silent[0].setblocking(False)
         with pytest.raises(BlockingIOError):
             silent[0].recv(1)
+        eventually(lambda: sum(counts(strict, "")) == 5, what="they are counted in the audit trail")
     finally:
         for each in silent:
             each.close()

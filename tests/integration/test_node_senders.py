@@ -1,8 +1,12 @@
 """catalog/peers.py and flow/listen.py on both databases: who may send, who asked to, and what is written down of it."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from node.catalog import peers, tables
+from node.catalog.peers import MOST_PENDING
 from node.catalog.session import Catalog
 from node.domain.peers import Sender, Standing, admits
 from node.domain.reception import (
@@ -15,6 +19,7 @@ from node.domain.reception import (
 )
 from node.flow.listen import BATCH, Listener
 from node.flow.register import Inbox
+from node.journal import Journaled, JournalWriter, line_of
 from node.metrics import Metrics
 from tests.flow import Flow
 from tests.studies import AT, Series, after, arrivals
@@ -85,20 +90,37 @@ def test_who_was_denied_stays_denied_when_it_calls_again(catalog: Catalog) -> No
 
 
 class Ear:
-    """A listener and what it writes to."""
+    """A listener and what it writes to, and the journal of one receiver."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, journals: Path) -> None:
         self.flow = Flow(catalog)
+        self.journals = journals
         self.inbox, self.associations, self.metrics = Inbox(), OpenAssociations(), Metrics()
-        self.listener = Listener(catalog, self.inbox, self.associations, self.metrics)
+        self.listener = self.another()
+        self.receiver = JournalWriter(journals)
+
+    def another(self) -> Listener:
+        """As after a restart."""
+        return Listener(self.flow.catalog, self.journals, self.inbox, self.associations, self.metrics)
+
+    def happens(self, *events: Journaled) -> None:
+        """A receiver journals and tells, and the listener takes one turn."""
+        for event in events:
+            self.receiver.write(event)
+            self.listener.take(event, 1)
+        self.listener.step()
+
+    def files(self) -> list[Path]:
+        """What is left of the journal."""
+        return sorted(self.journals.iterdir())
 
     def sample(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
 
 
 @pytest.fixture
-def ear(catalog: Catalog) -> Ear:
-    return Ear(catalog)
+def ear(catalog: Catalog, data: Path) -> Ear:
+    return Ear(catalog, data / "spool" / "journal")
 
 
 def closed(association: str, ending: Ending = Ending.RELEASED) -> AssociationClosed:
@@ -116,7 +138,7 @@ def test_new_files_go_to_the_inbox_and_are_counted(ear: Ear) -> None:
 def test_an_association_is_followed_and_leaves_one_row(ear: Ear) -> None:
     ear.listener.take(AssociationOpened("a", "CT1", "10.0.0.5", AT), 1)
     assert ear.sample("nodus_associations_open") == 1
-    ear.listener.take(closed("a"), 1)
+    ear.happens(closed("a"))
     assert ear.sample("nodus_associations_open") == 0
     assert not ear.listener.step()
     (entry,) = ear.flow.audit()
@@ -125,14 +147,12 @@ def test_an_association_is_followed_and_leaves_one_row(ear: Ear) -> None:
 
 
 def test_an_abort_is_written_down_as_a_failure(ear: Ear) -> None:
-    ear.listener.take(closed("a", Ending.ABORTED), 1)
-    ear.listener.step()
+    ear.happens(closed("a", Ending.ABORTED))
     assert [entry.outcome for entry in ear.flow.audit("association closed")] == [4]
 
 
 def test_a_refused_stranger_is_counted_written_down_and_shown(ear: Ear) -> None:
-    ear.listener.take(AssociationRefused("EVIL", "NODUS", "10.0.0.9", "not known", True, after(1)), 1)
-    ear.listener.step()
+    ear.happens(AssociationRefused("EVIL", "NODUS", "10.0.0.9", "not known", True, after(1)))
     assert ear.sample("nodus_associations_refused_total") == 1
     (entry,) = ear.flow.audit("association refused")
     assert (entry.outcome, entry.actor, entry.address, entry.at) == (8, "EVIL", "10.0.0.9", after(1).isoformat())
@@ -142,23 +162,20 @@ def test_a_refused_stranger_is_counted_written_down_and_shown(ear: Ear) -> None:
 
 @pytest.mark.parametrize(("address", "network"), [("fd00::7", "fd00::7/128"), ("fe80::1%eth0", "fe80::1/128")])
 def test_a_stranger_with_an_ipv6_address_is_shown_too(ear: Ear, address: str, network: str) -> None:
-    ear.listener.take(AssociationRefused("EVIL", "NODUS", address, "not known", True, AT), 1)
-    ear.listener.step()
+    ear.happens(AssociationRefused("EVIL", "NODUS", address, "not known", True, AT))
     assert ear.flow.rows(tables.sender)[0]["network"] == network
     with ear.flow.catalog.reading() as session:
         assert not admits(peers.senders(session), "EVIL", address)
 
 
 def test_a_known_sender_that_asked_for_another_ae_title_waits_for_nothing(ear: Ear) -> None:
-    ear.listener.take(AssociationRefused("CT1", "WRONG", "10.0.0.5", "called AE title is not ours", False, AT), 1)
-    ear.listener.step()
+    ear.happens(AssociationRefused("CT1", "WRONG", "10.0.0.5", "called AE title is not ours", False, AT))
     assert len(ear.flow.audit("association refused")) == 1
     assert ear.flow.rows(tables.sender) == []
 
 
 def test_a_refused_instance_is_counted_by_its_status_and_written_down(ear: Ear) -> None:
-    ear.listener.take(InstanceRefused("a", "CT1", "10.0.0.5", "1.2.3", 0xA900, "It does not match.", AT), 1)
-    ear.listener.step()
+    ear.happens(InstanceRefused("a", "CT1", "10.0.0.5", "1.2.3", 0xA900, "It does not match.", AT))
     assert ear.sample("nodus_instances_refused_total", status="0xA900") == 1
     (entry,) = ear.flow.audit("instance refused")
     assert '"sop_instance_uid": "1.2.3", "status": "0xA900"' in entry.detail
@@ -172,11 +189,92 @@ def test_a_lost_receiver_ends_its_associations_and_makes_the_node_look_at_the_di
     assert ear.sample("nodus_associations_open") == 1
     assert not ear.associations.done("a", "CT1", "10.0.0.5")
     assert ear.inbox.incomplete_since is not None
+    ear.listener.step()
+    (entry,) = ear.flow.audit("association closed")
+    assert (entry.outcome, entry.actor, entry.address) == (4, "CT1", "10.0.0.5")
+    assert '"association": "a"' in entry.detail
+    assert '"ending": "lost"' in entry.detail
 
 
 def test_more_events_than_a_batch_are_written_in_several_transactions(ear: Ear) -> None:
     for number in range(BATCH + 1):
-        ear.listener.take(closed(f"a-{number}"), 1)
+        ear.receiver.write(closed(f"a-{number}"))
     assert ear.listener.step()
-    assert not ear.listener.step()
+    assert len(ear.flow.audit()) == BATCH
+    while ear.listener.step():
+        pass
     assert len(ear.flow.audit()) == BATCH + 1
+
+
+def test_many_refusals_summed_up_are_one_row_that_counts(ear: Ear) -> None:
+    ear.happens(AssociationRefused("EVIL", "NODUS", "10.0.0.9", "not known", True, AT, count=40))
+    assert '"count": 40' in ear.flow.audit("association refused")[0].detail
+    assert ear.flow.rows(tables.sender)[0]["refusals"] == 40
+    assert ear.sample("nodus_associations_refused_total") == 40
+
+
+def test_who_makes_names_up_does_not_fill_the_table_of_senders(ear: Ear) -> None:
+    made_up = [AssociationRefused(f"E{n}", "NODUS", "10.0.0.9", "not known", True, AT) for n in range(MOST_PENDING + 9)]
+    ear.happens(*made_up)
+    while ear.listener.step():
+        pass
+    assert len(ear.flow.rows(tables.sender)) == MOST_PENDING
+    assert len(ear.flow.audit("association refused")) == MOST_PENDING + 9
+
+
+# the journal
+
+
+def test_what_was_written_down_is_not_written_down_again_after_a_restart(ear: Ear) -> None:
+    ear.happens(closed("a"))
+    ear.listener = ear.another()
+    ear.happens(closed("b"))
+    ear.another().step()
+    assert [json.loads(entry.detail)["association"] for entry in ear.flow.audit()] == ["a", "b"]
+
+
+def test_an_event_whose_transaction_fails_is_written_down_by_the_next(
+    ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear.receiver.write(closed("a"))
+    with monkeypatch.context() as broken:
+        broken.setattr("node.catalog.audit.chain", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ear.listener.step()
+    assert ear.flow.audit() == []
+    ear.listener.step()
+    assert len(ear.flow.audit()) == 1
+
+
+def test_a_file_goes_when_its_writer_has_gone_and_all_of_it_is_written_down(ear: Ear) -> None:
+    ear.happens(closed("a"))
+    assert len(ear.files()) == 1
+    ear.receiver.close()
+    ear.listener.step()
+    assert ear.files() == []
+    assert ear.flow.rows(tables.journal) == []
+    assert len(ear.flow.audit()) == 1
+
+
+def test_a_line_that_a_power_cut_tore_is_skipped_counted_and_audited(ear: Ear) -> None:
+    whole, torn = line_of(closed("a")), line_of(closed("b"))
+    (ear.journals / "20261121T000000-1-1.jsonl").write_bytes(whole + b"\0\0\n" + torn[:-5])
+    while ear.listener.step():
+        pass
+    assert [entry.kind for entry in ear.flow.audit()] == ["association closed", "journal damaged"]
+    assert json.loads(ear.flow.audit("journal damaged")[0].detail)["lines"] == 2
+    assert ear.files() == []
+
+
+def test_a_line_that_is_being_written_is_waited_for(ear: Ear) -> None:
+    ear.happens(closed("a"))
+    (file,) = ear.files()
+    line = line_of(closed("b"))
+    with file.open("ab") as half:
+        half.write(line[:20])
+    assert not ear.listener.step()
+    with file.open("ab") as rest:
+        rest.write(line[20:])
+    ear.listener.step()
+    assert len(ear.flow.audit("association closed")) == 2
+    assert ear.flow.audit("journal damaged") == []

@@ -2,16 +2,34 @@
 
 import select
 import socket
-import struct
+import ssl
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pynetdicom import AE, evt
 from pynetdicom.presentation import PresentationContext
 
-from node.dicom.upper_layer.association import Service, StreamingAssociation
+from node.dicom.upper_layer.association import Connection, Service, StreamingAssociation
+from node.domain.peers import Regard, plain_address
 
-MOST_SILENT = 64
-"""Connections that have not asked for an association yet; they cost two threads each, and have no name to count by."""
+MOST_SILENT = {Regard.KNOWN: 64, Regard.STRANGER: 8, Regard.DENIED: 0}
+"""Connections from such addresses that have not been admitted yet; they cost two threads each, and have no name."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A connection that has not been admitted yet."""
+
+    association: StreamingAssociation
+    regard: Regard
+    until: float
+    """Monotonic time when it is cut, whatever it has said by then."""
+
+    @property
+    def is_over(self) -> bool:
+        """Admitted, or gone."""
+        return self.association.is_admitted or not self.association.is_alive()
 
 
 class Acceptor:
@@ -24,6 +42,7 @@ class Acceptor:
         contexts: list[PresentationContext],
         service: Service,
         handlers: Sequence[tuple[evt.EventType, Callable[..., object]]],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._ae = ae
         self._listener = listener
@@ -31,46 +50,55 @@ class Acceptor:
         self._contexts = contexts
         self._service = service
         self._handlers = handlers
-        self._silent: list[StreamingAssociation] = []
+        self._tls = tls
+        self._asking: list[Asking] = []
         self._stopper, self._stopped = socket.socketpair()
 
     def serve(self) -> None:
         """Accept until `stop`."""
         while True:
-            ready, _, _ = select.select([self._listener, self._stopped], [], [])
+            ready, _, _ = select.select([self._listener, self._stopped], [], [], self._cut_the_slow())
             if self._stopped in ready:
                 return
+            if self._listener not in ready:
+                continue
             try:
-                peer, _ = self._listener.accept()
+                peer, source = self._listener.accept()
             except OSError:
                 continue  # another process was faster, or the caller has gone
-            self._begin(peer)
+            self._welcome(peer, plain_address(source[0]))
 
     def stop(self) -> None:
         """Accept nothing more."""
         self._stopper.send(b"\0")
 
-    def _begin(self, peer: socket.socket) -> None:
-        self._silent = [each for each in self._silent if each.is_alive() and each.requestor.primitive is None]
-        if len(self._silent) >= MOST_SILENT:
-            peer.close()
+    def _cut_the_slow(self) -> float | None:
+        """End who had the time to be admitted and was not; returns the seconds until the next one has had it."""
+        now = time.monotonic()
+        for each in self._asking:
+            if each.until <= now and not each.is_over:
+                each.association.cut()
+        self._asking = [each for each in self._asking if each.until > now and not each.is_over]
+        return min((each.until - now for each in self._asking), default=None)
+
+    def _welcome(self, peer: socket.socket, address: str) -> None:
+        regard = self._service.regard(address)
+        alike = sum(each.regard is regard and not each.is_over for each in self._asking)
+        if alike < MOST_SILENT[regard]:
+            self._begin(peer, address, regard)
             return
+        peer.close()
+        self._service.turned_away(address, "this address is denied" if regard is Regard.DENIED else "too many at once")
+
+    def _begin(self, peer: socket.socket, address: str, regard: Regard) -> None:
         try:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _limit_waiting(peer, self._ae.network_timeout)
-            association = StreamingAssociation(self._ae, peer, self._contexts, self._service)
+            connection = Connection(peer, address, self._tls)
+            association = StreamingAssociation(self._ae, connection, self._contexts, self._service)
         except OSError:
             peer.close()  # gone before it said anything
             return
         for event, handler in self._handlers:
             association.bind(event, handler)
-        self._silent.append(association)
+        self._asking.append(Asking(association, regard, time.monotonic() + self._ae.acse_timeout))
         association.start()
-
-
-def _limit_waiting(peer: socket.socket, seconds: float) -> None:
-    """Let the kernel keep the time: Python's own timeout asks poll before each read."""
-    peer.settimeout(None)
-    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

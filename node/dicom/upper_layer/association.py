@@ -1,7 +1,11 @@
 """An association that was accepted: its negotiation is pynetdicom's, its C-STORE requests go to sinks."""
 
 import socket
+import ssl
+import struct
 import threading
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from pynetdicom import AE
@@ -12,16 +16,34 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from node.dicom.upper_layer.messages import StoreRequest, StoreSink
 from node.dicom.upper_layer.provider import StreamingDUL
+from node.domain.peers import Regard
 
 
 class Service(Protocol):
     """What an Acceptor serves."""
+
+    def regard(self, address: str) -> Regard:
+        """What to expect of an address; called before anything is read from it."""
+
+    def turned_away(self, address: str, reason: str) -> None:
+        """A connection was closed before its caller had named itself."""
 
     def open_sink(self, association: "StreamingAssociation", request: StoreRequest) -> StoreSink:
         """Begin one C-STORE; called in the association's network thread."""
 
     def ended(self, association: "StreamingAssociation") -> None:
         """The association is over; `is_released` says whether it was released."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where an association comes from."""
+
+    peer: socket.socket
+    address: str
+    """As networks name it: plain IPv4 where IPv6 only wraps it."""
+    tls: ssl.SSLContext | None = None
+    """Set where the peer must shake hands first."""
 
 
 class _Checkpoint(threading.Event):
@@ -42,18 +64,23 @@ class _Checkpoint(threading.Event):
 class StreamingAssociation(Association):
     """An accepted association whose C-STORE requests are streamed to sinks."""
 
-    def __init__(self, ae: AE, peer: socket.socket, contexts: list[PresentationContext], service: "Service") -> None:
+    def __init__(self, ae: AE, connection: Connection, contexts: list[PresentationContext], service: "Service") -> None:
         super().__init__(ae, MODE_ACCEPTOR)
         self._service = service
+        self._connection = connection
+        self.is_admitted = False
+        """Set by the service: until then it is cut when its time is over."""
         self.attention = threading.Event()
         self._reactor_checkpoint = _Checkpoint(self.attention)
         self._reactor_checkpoint.set()
         self.dul = StreamingDUL(self)
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
-        self.set_socket(AssociationSocket(self, client_socket=peer))
-        self.requestor.address_info = AddressInformation.from_tuple(peer.getpeername())
-        self.acceptor.address_info = AddressInformation.from_tuple(peer.getsockname())
+        _limit_waiting(connection.peer, self.network_timeout)
+        self.set_socket(AssociationSocket(self, client_socket=connection.peer))
+        port = connection.peer.getpeername()[1]
+        self.requestor.address_info = AddressInformation.from_tuple((connection.address, port))
+        self.acceptor.address_info = AddressInformation.from_tuple(connection.peer.getsockname())
         self.acceptor.ae_title = ae.ae_title
         self.acceptor.maximum_length = ae.maximum_pdu_size
         self.acceptor.implementation_class_uid = ae.implementation_class_uid
@@ -63,12 +90,36 @@ class StreamingAssociation(Association):
     def run_reactor(self) -> None:
         """Serve the association to its end, then close the connection."""
         try:
-            super().run_reactor()
+            if self._connection.tls is None or self._shake_hands(self._connection.tls):
+                super().run_reactor()
         finally:
             self.dul.kill_dul()
             if self.dul.socket:
                 self.dul.socket.close()
+            if not self._started_dul:
+                self.dul.close_wakers()
             self._service.ended(self)
+
+    def _shake_hands(self, tls: ssl.SSLContext) -> bool:
+        """TLS, in this thread: who is slow at it keeps nobody else waiting."""
+        peer = self._connection.peer
+        try:
+            peer.settimeout(self.acse_timeout)  # of the whole handshake
+            peer = tls.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+            self.dul.socket.socket = peer
+            peer.do_handshake()
+            peer.settimeout(self.network_timeout)  # a wrapped socket goes on asking when the kernel's limit is over
+        except OSError:
+            self._service.turned_away(self._connection.address, "no TLS handshake")
+            return False
+        return True
+
+    def cut(self) -> None:
+        """End the connection from another thread: what is waited for does not come."""
+        peer = self.dul.socket.socket if self.dul.socket else None
+        if peer is not None:
+            with suppress(OSError):  # it has just ended by itself
+                socket.socket.shutdown(peer, socket.SHUT_RDWR)  # past TLS, which is the other thread's
 
     def open_sink(self, request: StoreRequest) -> StoreSink:
         """Begin one C-STORE."""
@@ -78,3 +129,11 @@ class StreamingAssociation(Association):
         """End the association's threads."""
         self.attention.set()
         super().kill()
+
+
+def _limit_waiting(peer: socket.socket, seconds: float) -> None:
+    """Let the kernel keep the time: Python's own timeout asks poll before each read."""
+    peer.settimeout(None)
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

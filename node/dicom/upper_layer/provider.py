@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_COMMAND_BYTES = 1 << 16
+LONGEST_REQUEST_BYTES = 1 << 20
+"""Of an A-ASSOCIATE-RQ: 128 presentation contexts in every transfer syntax are a third of it."""
 PDU_SLACK_BYTES = 1 << 16
 """Tolerated beyond the maximum length that we announced; anything longer is not a PDU."""
 
@@ -79,8 +81,14 @@ class StreamingDUL(DULServiceProvider):
         finally:
             self._drop_message()
             self.assoc.attention.set()
-            self._waker.close()
-            self._wakened.close()
+            if self.assoc.requestor.primitive is None:
+                self.to_user_queue.put(None)  # nobody waits for a request that cannot come any more
+            self.close_wakers()
+
+    def close_wakers(self) -> None:
+        """Give back what `wake` needs."""
+        self._waker.close()
+        self._wakened.close()
 
     def _turn(self) -> None:
         if self.event_queue.empty():
@@ -113,17 +121,21 @@ class StreamingDUL(DULServiceProvider):
         return False
 
     def _is_transport_event(self) -> bool:
-        if self.state_machine.current_state != "Sta6":
+        if self.state_machine.current_state not in ("Sta2", "Sta6"):
             return bool(super()._is_transport_event())
         self._receive_pdu()
         return True
+
+    def _longest_pdu(self) -> int:
+        if self.state_machine.current_state == "Sta2":
+            return LONGEST_REQUEST_BYTES
+        return (self.assoc.acceptor.maximum_length or 0) + PDU_SLACK_BYTES
 
     def _receive_pdu(self) -> None:
         try:
             head = self._read_exactly(6)
             length = int.from_bytes(head[2:6], "big")
-            announced = self.assoc.acceptor.maximum_length or 0
-            if not 1 <= head[0] <= 7 or length > announced + PDU_SLACK_BYTES:
+            if not 1 <= head[0] <= 7 or length > self._longest_pdu():
                 self._drop_message()
                 self.event_queue.put("Evt19")  # unrecognised or invalid PDU
                 return
@@ -133,7 +145,7 @@ class StreamingDUL(DULServiceProvider):
             self._drop_message()
             self.event_queue.put("Evt17")  # transport connection closed
             return
-        if pdu_type != P_DATA_TF_TYPE or not self._take(body):
+        if pdu_type != P_DATA_TF_TYPE or self.state_machine.current_state != "Sta6" or not self._take(body):
             self._pass_on(head_bytes + bytes(body))
 
     def _read_exactly(self, length: int) -> memoryview:
