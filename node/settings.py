@@ -34,6 +34,8 @@ class SenderSettings(BaseModel):
     """Quiet without that evidence."""
     priority: int = Field(default=0, ge=LEAST_PRIORITY, le=HIGHEST_PRIORITY)
     """Of the analysis of its studies: each step goes before those below that came up to 10 minutes earlier."""
+    max_study_age_days: int | None = Field(default=None, ge=0)
+    """Its studies of a StudyDate before this are kept and not read: prefetched priors. Unset: none is too old."""
 
     @field_validator("network")
     @classmethod
@@ -43,7 +45,13 @@ class SenderSettings(BaseModel):
     def sender(self) -> Sender:
         """As the domain knows it."""
         return Sender(
-            self.ae_title, self.network, Standing.ALLOWED, self.gapless_quiet_s, self.quiet_s, priority=self.priority
+            self.ae_title,
+            self.network,
+            Standing.ALLOWED,
+            self.gapless_quiet_s,
+            self.quiet_s,
+            priority=self.priority,
+            max_study_age_days=self.max_study_age_days,
         )
 
 

@@ -30,6 +30,7 @@ def _values(of: Sender) -> dict[str, Any]:
         "gapless_quiet_s": of.gapless_quiet_s,
         "quiet_s": of.quiet_s,
         "priority": of.priority,
+        "max_study_age_days": of.max_study_age_days,
     }
 
 

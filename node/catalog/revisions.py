@@ -22,7 +22,7 @@ class Plan:
     kind: JobKind
     series_id: int | None = None
     digest: str = ""
-    """Of the images to read, or that could not be read; empty where there are none."""
+    """Of the images to read, or that could not be read; else of what the study says of itself."""
     reasons: tuple[str, ...] = ()
     """For a notice: why the study was not analysed."""
 
@@ -101,5 +101,5 @@ def tell_not_analysed(
     if not notice:
         _give_way(session, study_id, JobKind.NOTICE)
     else:
-        series_id, digest = (of.series_id, of.digest) if of else (None, "")
+        series_id, digest = (of.series_id, of.digest) if of else (None, studies.subject_digest(session, study_id))
         open_revision(session, Plan(study_id, JobKind.NOTICE, series_id, digest, reasons), now)

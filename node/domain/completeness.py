@@ -1,8 +1,11 @@
 """When nothing more is expected of a series or a study: evidence decides, and the evidence that fired is stored."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from node.domain.peers import Sender, standing_of
 
 
 class Evidence(StrEnum):
@@ -20,6 +23,14 @@ class Patience:
     gapless_quiet: timedelta = timedelta(seconds=3)
     quiet: timedelta = timedelta(seconds=15)
     hard_cap: timedelta = timedelta(minutes=15)
+
+
+def patience_of(senders: Iterable[Sender], ae_title: str, address: str) -> Patience:
+    """How long to wait for more of a caller."""
+    sender = standing_of(senders, ae_title, address) if address else None
+    if sender is None:
+        return Patience()
+    return Patience(timedelta(seconds=sender.gapless_quiet_s), timedelta(seconds=sender.quiet_s))
 
 
 @dataclass(frozen=True)
@@ -45,3 +56,44 @@ def evidence(activity: Activity, patience: Patience, now: datetime) -> Evidence 
     if now - activity.first_received_at >= patience.hard_cap:
         return Evidence.HARD_CAP
     return None
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What evidence rested on, as it is stored beside it."""
+
+    images: int
+    gap: str
+    """Why it is no gapless stack; empty where it is one."""
+    association: str
+    """How the last association ended: released, aborted, lost; open while its sender has one; unknown after a
+    restart."""
+    quiet_s: float
+    """Seconds from the last image to the decision."""
+    lasted_s: float
+    """Seconds from the first image to the decision."""
+    gapless_quiet_s: float
+    enough_quiet_s: float
+    hard_cap_s: float
+
+    def because(self, why: Evidence) -> str:
+        """The evidence in a sentence."""
+        so_far = f"{self.images} images, association {self.association}"
+        if why is Evidence.GAPLESS:
+            stack = f"{so_far}, a gapless stack"
+            return f"Complete: {stack}, then {self.quiet_s:.1f} s of quiet ({self.gapless_quiet_s:g} s are enough)."
+        if why is Evidence.QUIET:
+            return (
+                f"Complete: {so_far}, then {self.quiet_s:.1f} s of quiet ({self.enough_quiet_s:g} s are enough"
+                f"{f'; not sooner, because {self.gap}' if self.gap else ''})."
+            )
+        return f"Complete: {so_far}; it came for {self.lasted_s:.0f} s without a pause ({self.hard_cap_s:g} s at most)."
+
+
+def waits_for(images: int, gap: str, patience: Patience, first: datetime, last: datetime) -> str:
+    """What something open waits for, in a sentence. Whoever asks does not know how its association stands."""
+    short = f"{patience.gapless_quiet.total_seconds():g} s of quiet after a released association, else "
+    when = f"{'' if gap else short}{patience.quiet.total_seconds():g} s of quiet"
+    until = max(first + patience.hard_cap, last)
+    shape = gap or "so far a gapless stack"
+    return f"Open: {images} images, {shape}. It waits for {when}, at the latest until {until:%H:%M:%S} UTC."

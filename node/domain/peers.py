@@ -42,6 +42,8 @@ class Sender:
     """Quiet without that evidence."""
     priority: int = 0
     """Of the analysis of its studies; higher goes first."""
+    max_study_age_days: int | None = None
+    """Older studies of it are kept and not read; None: none is too old."""
 
 
 @dataclass(frozen=True)

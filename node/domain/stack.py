@@ -43,9 +43,20 @@ class Stack:
         return math.degrees(math.acos(min(1.0, abs(self.normal[2]))))
 
     @property
+    def gap(self) -> str:
+        """What keeps it from being a whole stack, nothing missing inside it and nothing twice; empty: it is one."""
+        if self.count < 2:
+            return "a single image is no stack"
+        if not self.parallel:
+            return "its images differ in orientation"
+        if self.duplicate_positions:
+            return "several images lie at one position"
+        return "" if self.even else "images are missing or unevenly spaced"
+
+    @property
     def gapless(self) -> bool:
-        """A whole stack: nothing missing inside it, nothing twice."""
-        return self.count > 1 and self.parallel and self.even and not self.duplicate_positions
+        """A whole stack."""
+        return not self.gap
 
 
 def _normal(orientation: Sequence[float]) -> Triple:

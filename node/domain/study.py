@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from node.domain.instance import InstanceHeader
@@ -40,6 +40,14 @@ class VersionKind(StrEnum):
 
 UNDECIDED = (VersionKind.DEMOGRAPHICS, VersionKind.CONFLICT)
 """What waits for an operator."""
+
+
+def age_days(study_date: str, on: date) -> int:
+    """Days since a StudyDate (DA, PS3.5 Table 6.2-1); 0 where it is absent or no date: then it counts as new."""
+    try:
+        return (on - datetime.strptime(study_date, "%Y%m%d").date()).days
+    except ValueError:
+        return 0
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Enough evidence to complete to job: series are judged, the best is chosen, and a study ends in an outcome."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -10,16 +10,18 @@ from sqlalchemy.orm import Session
 from node.catalog import audit, jobs, outbox, peers, studies
 from node.catalog.revisions import Plan, open_revision, tell_not_analysed
 from node.catalog.session import Catalog
-from node.domain.audit import Event, EventKind
-from node.domain.completeness import Activity, Evidence, Patience, evidence
-from node.domain.eligibility import Eligibility, best, judge, may_be_chest
+from node.domain.audit import Detail, Event, EventKind
+from node.domain.completeness import Evidence
+from node.domain.eligibility import Eligibility, best, judge, may_be_chest, patient_of
 from node.domain.job import JobKind, JobState
-from node.domain.peers import Sender, standing_of
+from node.domain.peers import standing_of
 from node.domain.reception import OpenAssociations
-from node.domain.stack import stack_of
-from node.domain.study import OpenSeries, OpenStudy
+from node.domain.retention import REMOVED
+from node.domain.study import OpenSeries, OpenStudy, age_days
+from node.flow.evidence import Watch, gap_of
 
 CONFLICT = "Images came twice with different content; a person must decide which are right."
+NOT_GAPLESS = "not every series is a gapless stack"
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -33,81 +35,56 @@ class Clock:
     listening_since: datetime = LONG_AGO
 
 
-@dataclass(frozen=True)
-class _Watch:
-    """What evidence is judged by, at one moment."""
-
-    senders: Sequence[Sender]
-    associations: OpenAssociations
-    now: datetime
-    listening_since: datetime
-
-    def evidence(self, one: OpenSeries | OpenStudy, gapless: Callable[[], bool]) -> Evidence | None:
-        """Why it is complete, if it is. Time when nobody listened is no quiet time; `gapless` is asked last."""
-        activity = Activity(
-            first_received_at=max(one.first_received_at, self.listening_since),
-            last_received_at=max(one.last_received_at, self.listening_since),
-            gapless=True,
-            released=self.associations.done(one.last_association_id, one.calling_ae_title, one.address),
-        )
-        patience = _patience(self.senders, one.calling_ae_title, one.address)
-        why = evidence(activity, patience, self.now)
-        if why is Evidence.GAPLESS and not gapless():
-            why = evidence(replace(activity, gapless=False), patience, self.now)
-        return why
-
-
 def step(catalog: Catalog, associations: OpenAssociations, clock: Clock) -> bool:
     """Close what is complete, one transaction for each series and study. True when something was closed."""
     now = clock.registered_until(clock.now())
     with catalog.reading() as session:
-        watch = _Watch(peers.senders(session), associations, now, clock.listening_since)
+        watch = Watch(peers.senders(session), associations, now, clock.listening_since)
         closing = _complete_series(session, watch)
         ready = _complete_studies(session, watch)
     closed = False
     for series, why in closing:
         with catalog.writing() as session:
-            closed |= _close_series(session, series, why, now)
+            closed |= _close_series(session, series, why, watch)
     for study, why in ready:
         with catalog.writing() as session:
-            closed |= _close_study(session, study, why, now)
+            closed |= _close_study(session, study, why, watch)
     return closed
 
 
-def _complete_series(session: Session, watch: _Watch) -> list[tuple[OpenSeries, Evidence]]:
+def _complete_series(session: Session, watch: Watch) -> list[tuple[OpenSeries, Evidence]]:
     found = []
     for one in studies.open_series(session):
-        if why := watch.evidence(one, partial(_is_gapless, session, one.id)):
+        if why := watch.evidence(one, partial(_is_gapless, session, one)):
             found.append((one, why))
     return found
 
 
-def _complete_studies(session: Session, watch: _Watch) -> list[tuple[OpenStudy, Evidence]]:
+def _is_gapless(session: Session, one: OpenSeries) -> bool:
+    return not gap_of(studies.headers_of_series(session, one.id))
+
+
+def _complete_studies(session: Session, watch: Watch) -> list[tuple[OpenStudy, Evidence]]:
     closed = [one for one in studies.open_studies(session) if not one.series_open]
     return [(one, why) for one in closed if (why := watch.evidence(one, partial(bool, one.gapless)))]
 
 
-def _patience(senders: Sequence[Sender], ae_title: str, address: str) -> Patience:
-    sender = standing_of(senders, ae_title, address) if address else None
-    if sender is None:
-        return Patience()
-    return Patience(timedelta(seconds=sender.gapless_quiet_s), timedelta(seconds=sender.quiet_s))
-
-
-def _is_gapless(session: Session, series_id: int) -> bool:
-    stack = stack_of([frame for h in studies.headers_of_series(session, series_id) if h.ct for frame in h.ct.frames])
-    return stack is not None and stack.gapless
-
-
-def _close_series(session: Session, one: OpenSeries, why: Evidence, now: datetime) -> bool:
-    if not studies.close_series(session, one, why):
+def _close_series(session: Session, one: OpenSeries, why: Evidence, watch: Watch) -> bool:
+    headers = studies.headers_of_series(session, one.id)
+    grounds = watch.grounds(one, studies.count_images(session, one.study_id, one.id), gap_of(headers))
+    if not studies.close_series(session, one, why, grounds):
         return False
-    verdict = judge(studies.headers_of_series(session, one.id))
+    verdict = judge(headers)
     studies.keep_verdict(session, one.id, verdict)
-    detail = {"series": one.series_instance_uid, "evidence": str(why), "eligibility": str(verdict.level)}
+    detail: Detail = {
+        "series": one.series_instance_uid,
+        "evidence": str(why),
+        "images": grounds.images,
+        "eligibility": str(verdict.level),
+    }
     uid = studies.study_uid(session, one.study_id)
     audit.append(session, Event(EventKind.SERIES_COMPLETE, study_instance_uid=uid, detail=detail))
-    _read_best(session, one.study_id, now)
+    _read_best(session, one.study_id, watch)
     return True
 
 
@@ -125,6 +102,8 @@ class _Best:
     digest: str
     in_conflict: bool
     """Some image of it came twice with different content: nothing is read before a person has decided."""
+    has_removed: bool
+    """Retention has removed some image of it: nothing is read before all have come again."""
 
 
 def _best(session: Session, study_id: int) -> _Best | None:
@@ -132,10 +111,11 @@ def _best(session: Session, study_id: int) -> _Best | None:
     chosen = choose(verdicts)
     if chosen is None:
         return None
-    return _Best(chosen, verdicts[chosen][1].digest, studies.has_conflict(session, chosen))
+    in_conflict, removed = studies.has_conflict(session, chosen), studies.has_removed(session, chosen)
+    return _Best(chosen, verdicts[chosen][1].digest, in_conflict, removed)
 
 
-def _read_best(session: Session, study_id: int, now: datetime) -> None:
+def _read_best(session: Session, study_id: int, watch: Watch) -> None:
     """Open a revision when the images to read are others than those of the job that stands.
 
     Not while the series of that job is open again: what came may be nothing that is read.
@@ -144,18 +124,33 @@ def _read_best(session: Session, study_id: int, now: datetime) -> None:
     if standing is not None and standing.series_id is not None and studies.is_open(session, standing.series_id):
         return
     one = _best(session, study_id)
-    if one is not None and not one.in_conflict and (standing is None or standing.digest != one.digest):
-        open_revision(session, Plan(study_id, JobKind.ANALYSIS, one.series_id, one.digest), now)
+    if one is None or one.in_conflict or one.has_removed or _too_old(session, study_id, watch):
+        return
+    if standing is None or standing.digest != one.digest:
+        open_revision(session, Plan(study_id, JobKind.ANALYSIS, one.series_id, one.digest), watch.now)
         studies.set_outcome(session, study_id, "", ())
 
 
-def _close_study(session: Session, one: OpenStudy, why: Evidence, now: datetime) -> bool:
-    if not studies.close_study(session, one, why, now):
+def _too_old(session: Session, study_id: int, watch: Watch) -> str:
+    """Why its sender's studies of this age are only kept: prefetched priors; empty where it is to be read."""
+    ae_title, address = studies.last_caller(session, study_id)
+    sender = standing_of(watch.senders, ae_title, address) if address else None
+    limit = sender.max_study_age_days if sender else None
+    age = age_days(studies.study_date(session, study_id), watch.now.date())
+    return f"The study is older than {limit} days: kept, not read." if limit is not None and age > limit else ""
+
+
+def _close_study(session: Session, one: OpenStudy, why: Evidence, watch: Watch) -> bool:
+    grounds = watch.grounds(one, studies.count_images(session, one.id), "" if one.gapless else NOT_GAPLESS)
+    if not studies.close_study(session, one, why, grounds, watch.now):
         return False
-    detail = {"evidence": str(why)}
+    detail: Detail = {"evidence": str(why), "images": grounds.images}
     audit.append(session, Event(EventKind.STUDY_COMPLETE, study_instance_uid=one.study_instance_uid, detail=detail))
-    if not _is_told(session, one.id):
-        _end_unread(session, one, now)
+    too_old = _too_old(session, one.id, watch)
+    if too_old and jobs.current(session, one.id) is None:
+        tell_not_analysed(session, one.id, (too_old,), watch.now, notice=False)
+    elif not too_old and not _is_told(session, one.id):
+        _end_unread(session, one, watch.now)
     return True
 
 
@@ -163,10 +158,14 @@ def _is_told(session: Session, study_id: int) -> bool:
     """Whether a job stands that says, or will say, what there is to say of a complete study.
 
     A reading that is out already is not taken back by a conflict: the first version of an image stays the right one.
+    A notice is told anew only under other demographics.
     """
     standing = jobs.current(session, study_id)
-    if standing is None or standing.kind is JobKind.NOTICE:
-        return standing is not None
+    if standing is None:
+        return False
+    if standing.kind is JobKind.NOTICE:
+        of_study = standing.series_id is None and standing.digest
+        return not of_study or standing.digest == studies.subject_digest(session, study_id)
     one = _best(session, study_id)
     if one is None or one.digest != standing.digest:
         return False
@@ -182,6 +181,7 @@ def _end_unread(session: Session, one: OpenStudy, now: datetime) -> None:
     headers = [header for series_id in ct_series for header in studies.headers_of_series(session, series_id)]
     verdicts = studies.verdicts_of_study(session, one.id)
     reasons = dict.fromkeys(reason for series_id in ct_series for reason in verdicts[series_id][1].reasons)
-    if choose(verdicts) is not None:
-        reasons = {CONFLICT: None}  # it could be read otherwise
-    tell_not_analysed(session, one.id, tuple(reasons), now, notice=may_be_chest(headers))
+    if (unread := _best(session, one.id)) is not None:  # it could be read otherwise
+        reasons = {REMOVED if unread.has_removed else CONFLICT: None}
+    one_patient = len(set(map(patient_of, headers))) == 1  # else a notice would be somebody else's, maybe
+    tell_not_analysed(session, one.id, tuple(reasons), now, notice=one_patient and may_be_chest(headers))

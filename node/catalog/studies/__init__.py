@@ -2,6 +2,7 @@
 
 from node.catalog.studies.arrivals import all_paths, come_again, follow, known_paths, own_results, register
 from node.catalog.studies.images import (
+    count_images,
     ct_files_of_study,
     ct_series_ids,
     files_of_series,
@@ -18,7 +19,9 @@ from node.catalog.studies.states import (
     open_series,
     open_studies,
     set_outcome,
+    study_date,
     study_uid,
+    subject_digest,
     verdicts_of_study,
 )
 from node.catalog.studies.versions import hold_back, look_again, settle, undecided, versions_of
@@ -28,6 +31,7 @@ __all__ = [
     "close_series",
     "close_study",
     "come_again",
+    "count_images",
     "ct_files_of_study",
     "ct_series_ids",
     "files_of_series",
@@ -47,7 +51,9 @@ __all__ = [
     "register",
     "set_outcome",
     "settle",
+    "study_date",
     "study_uid",
+    "subject_digest",
     "undecided",
     "verdicts_of_study",
     "versions_of",

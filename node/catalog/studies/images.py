@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pydantic import TypeAdapter
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from node.catalog.tables import instance, series
@@ -49,6 +49,13 @@ def has_removed(session: Session, series_id: int) -> bool:
         instance.c.purged_at.is_not(None),
     )
     return session.scalars(query.limit(1)).first() is not None
+
+
+def count_images(session: Session, study_id: int, series_id: int | None = None) -> int:
+    """How many instances a study has, or one series of it; each once, whatever versions of it came."""
+    of = series.c.study_id == study_id if series_id is None else series.c.id == series_id
+    query = select(func.count()).select_from(instance.join(series, series.c.id == instance.c.series_id))
+    return int(session.execute(query.where(of, instance.c.version == VersionKind.AUTHORITATIVE)).scalar_one())
 
 
 def ct_series_ids(session: Session, study_id: int) -> list[int]:

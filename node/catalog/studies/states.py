@@ -1,6 +1,8 @@
 """Where series and studies stand: open, complete and why, how they can be read, how they ended."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +10,12 @@ from sqlalchemy import and_, case, func, not_, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
-from node.catalog.tables import instance, series, study
-from node.domain.completeness import Evidence
+from node.catalog.tables import instance, patient, series, study
+from node.domain.completeness import Evidence, Grounds
 from node.domain.eligibility import Eligibility, Level
 from node.domain.study import Completeness, OpenSeries, OpenStudy, VersionKind
+
+SUBJECT = ("study_date", "study_time", "accession_number", "study_id", "study_description", "referring_physician_name")
 
 
 def open_series(session: Session) -> list[OpenSeries]:
@@ -35,9 +39,9 @@ def open_studies(session: Session) -> list[OpenStudy]:
     return [OpenStudy(**{**row, "gapless": not row["gapless"]}) for row in session.execute(query).mappings()]
 
 
-def close_series(session: Session, one: OpenSeries, evidence: Evidence) -> bool:
+def close_series(session: Session, one: OpenSeries, evidence: Evidence, grounds: Grounds) -> bool:
     """A series is complete; keep why. False: more came since it was looked at."""
-    return _closed(session, series, one, evidence=evidence)
+    return _closed(session, series, one, evidence=evidence, evidence_detail=asdict(grounds))
 
 
 def keep_verdict(session: Session, series_id: int, verdict: Eligibility) -> None:
@@ -51,9 +55,9 @@ def keep_verdict(session: Session, series_id: int, verdict: Eligibility) -> None
     )
 
 
-def close_study(session: Session, one: OpenStudy, evidence: Evidence, now: datetime) -> bool:
+def close_study(session: Session, one: OpenStudy, evidence: Evidence, grounds: Grounds, now: datetime) -> bool:
     """Nothing more is expected of a study; keep why. False: more came since it was looked at."""
-    return _closed(session, study, one, evidence=evidence, completed_at=now)
+    return _closed(session, study, one, evidence=evidence, evidence_detail=asdict(grounds), completed_at=now)
 
 
 def _closed(session: Session, table: Any, one: OpenSeries | OpenStudy, **values: Any) -> bool:
@@ -96,6 +100,20 @@ def study_uid(session: Session, study_id: int) -> str:
     """Study Instance UID of a row."""
     uid: str = session.execute(select(study.c.study_instance_uid).where(study.c.id == study_id)).scalar_one()
     return uid
+
+
+def study_date(session: Session, study_id: int) -> str:
+    """StudyDate as the images say it."""
+    date: str = session.execute(select(study.c.study_date).where(study.c.id == study_id)).scalar_one()
+    return date
+
+
+def subject_digest(session: Session, study_id: int) -> str:
+    """SHA-256 over what a study says of itself and its patient."""
+    columns = [column for column in study.c if column.name in SUBJECT]
+    query = select(patient.c.identity, *columns).join(study, study.c.patient_id == patient.c.id)
+    said = session.execute(query.where(study.c.id == study_id)).one()
+    return hashlib.sha256(repr(tuple(said)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def last_caller(session: Session, study_id: int) -> tuple[str, str]:

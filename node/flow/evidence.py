@@ -1,0 +1,63 @@
+"""What is seen of open series and studies at one moment, and whether it is enough to count them as complete."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from node.domain.completeness import Activity, Evidence, Grounds, Patience, evidence, patience_of
+from node.domain.instance import InstanceHeader
+from node.domain.peers import Sender
+from node.domain.reception import OpenAssociations
+from node.domain.stack import stack_of
+from node.domain.study import OpenSeries, OpenStudy
+
+Open = OpenSeries | OpenStudy
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What evidence is judged by, at one moment."""
+
+    senders: Sequence[Sender]
+    associations: OpenAssociations
+    now: datetime
+    listening_since: datetime
+
+    def evidence(self, one: Open, gapless: Callable[[], bool]) -> Evidence | None:
+        """Why it is complete, if it is. `gapless` is asked last."""
+        first, last = self._times(one)
+        released = self.associations.done(one.last_association_id, one.calling_ae_title, one.address)
+        activity = Activity(first, last, gapless=True, released=released)
+        patience = self._patience(one)
+        why = evidence(activity, patience, self.now)
+        if why is Evidence.GAPLESS and not gapless():
+            why = evidence(replace(activity, gapless=False), patience, self.now)
+        return why
+
+    def grounds(self, one: Open, images: int, gap: str) -> Grounds:
+        """What there is to say about the evidence."""
+        first, last = self._times(one)
+        patience = self._patience(one)
+        return Grounds(
+            images=images,
+            gap=gap,
+            association=self.associations.standing(one.last_association_id, one.calling_ae_title, one.address),
+            quiet_s=round((self.now - last).total_seconds(), 3),
+            lasted_s=round((self.now - first).total_seconds(), 3),
+            gapless_quiet_s=patience.gapless_quiet.total_seconds(),
+            enough_quiet_s=patience.quiet.total_seconds(),
+            hard_cap_s=patience.hard_cap.total_seconds(),
+        )
+
+    def _times(self, one: Open) -> tuple[datetime, datetime]:
+        """When the first and the last image came. Time when nobody listened is no quiet time."""
+        return max(one.first_received_at, self.listening_since), max(one.last_received_at, self.listening_since)
+
+    def _patience(self, one: Open) -> Patience:
+        return patience_of(self.senders, one.calling_ae_title, one.address)
+
+
+def gap_of(headers: Iterable[InstanceHeader]) -> str:
+    """What keeps the CT images of a series from being a gapless stack; empty where they are one."""
+    stack = stack_of([frame for header in headers if header.ct for frame in header.ct.frames])
+    return "there is no CT image with its place" if stack is None else stack.gap
