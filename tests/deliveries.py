@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 
-from node.catalog import tables
+from node.catalog import breakers, tables
 from node.catalog.peers import KnownDestination
 from node.catalog.session import Catalog
+from node.domain.breaker import Breaker, BreakerState
 from node.domain.delivery import ResultKind
 from node.domain.peers import Destination
 from node.errors import PeerFailed
@@ -37,6 +38,8 @@ class Pacs:
     got: list[str] = field(default_factory=list)
     """Paths that were sent, in order, whatever the answer."""
     associations: int = 0
+    calls: int = 0
+    """Associations that were asked for, made or not."""
 
     @property
     def accepted_sop_classes(self) -> frozenset[str]:
@@ -44,6 +47,7 @@ class Pacs:
 
     @contextmanager
     def connect(self, _: Destination) -> Iterator["Pacs"]:
+        self.calls += 1
         if self.away:
             raise PeerFailed("PACS cannot be reached.")
         self.associations += 1
@@ -103,6 +107,17 @@ class Delivering:
 
     def states(self) -> list[str]:
         return [str(row["state"]) for row in self.rows()]
+
+    @property
+    def breaker(self) -> Breaker:
+        with self.flow.catalog.reading() as session:
+            return breakers.of(session, self.to)
+
+    def until_it_opens(self) -> None:
+        """Fail, each time when something is due, until nothing is tried any more."""
+        while self.breaker.state is BreakerState.CLOSED:
+            self.step()
+            self.clock.goes_on(60)
 
 
 def with_results(catalog: Catalog, studies: int = 1, released: bool = True) -> Delivering:

@@ -1,16 +1,23 @@
 """Senders and destinations: who they are, what an administrator decides, whether they answer."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_network
+
+from sqlalchemy.orm import Session
 
 from node.admin.opened import opened, reading
 from node.admin.view import View
-from node.catalog import audit, peers
+from node.catalog import audit, breakers, peers
 from node.dicom import store_scu
 from node.domain.audit import Event, EventKind
-from node.domain.peers import Sender, Standing
-from node.errors import PeerFailed, SettingsError
+from node.domain.peers import Destination, Sender, Standing
+from node.errors import PeerFailed, SettingsError, Unavailable
 from node.settings import Settings
+
+OK = "ok"
 
 
 def senders(settings: Settings) -> View:
@@ -42,20 +49,56 @@ def destinations(settings: Settings) -> View:
     """One row a destination."""
     with reading(settings) as session:
         rows = peers.destination_listing(session)
-    return View(rows, ("ae_title", "host", "port", "results", "enabled", "outbox"), rows)
+    columns = ("ae_title", "host", "port", "results", "enabled", "outbox", "breaker", "breaker_reason", "breaker_until")
+    return View(rows, columns, rows)
 
 
 def echo(settings: Settings) -> View:
-    """C-ECHO to each enabled destination. Well: all answer."""
-    with reading(settings) as session:
-        known = peers.destinations(session)
-    rows = []
-    for each in known:
-        peer = each.destination
-        try:
-            store_scu.echo(settings.ae_title, peer)
-            answer = "ok"
-        except PeerFailed as error:
-            answer = str(error)
-        rows.append({"ae_title": peer.ae_title, "host": peer.host, "port": peer.port, "answer": answer})
-    return View(rows, ("ae_title", "host", "port", "answer"), rows, well=all(row["answer"] == "ok" for row in rows))
+    """C-ECHO to each enabled destination, all at once; one that answers is sent to again. Well: all answer."""
+    with opened(settings) as catalog:
+        with catalog.reading() as session:
+            known = peers.destinations(session)
+        ask = partial(_answer, settings.ae_title)
+        with ThreadPoolExecutor(max(1, len(known))) as asking:
+            answers = list(asking.map(ask, [each.destination for each in known]))
+        with catalog.writing() as session:
+            for each, answer in zip(known, answers, strict=True):
+                if answer == OK:
+                    breakers.answered(session, each, datetime.now(UTC), actor="operator")
+    rows = [
+        {"ae_title": peer.ae_title, "host": peer.host, "port": peer.port, "answer": answer}
+        for peer, answer in zip((each.destination for each in known), answers, strict=True)
+    ]
+    return View(rows, ("ae_title", "host", "port", "answer"), rows, well=all(answer == OK for answer in answers))
+
+
+def _answer(ae_title: str, peer: Destination) -> str:
+    try:
+        store_scu.echo(ae_title, peer)
+    except PeerFailed as error:
+        return str(error)
+    return OK
+
+
+def pause(settings: Settings, ae_title: str) -> View:
+    """Send nothing more to a destination until it is resumed. Raises Unavailable, IllegalMove."""
+    with opened(settings) as catalog, catalog.writing() as session:
+        for each in named(session, ae_title):
+            breakers.pause(session, each, datetime.now(UTC))
+    return View({"ae_title": ae_title}, note=f"Nothing is sent to {ae_title} until `nodus destinations resume`.")
+
+
+def resume(settings: Settings, ae_title: str) -> View:
+    """Send to a destination again at once, paused or left alone. Raises Unavailable."""
+    with opened(settings) as catalog, catalog.writing() as session:
+        for each in named(session, ae_title):
+            breakers.resume(session, each, datetime.now(UTC))
+    return View({"ae_title": ae_title}, note=f"What waits for {ae_title} is sent now.")
+
+
+def named(session: Session, ae_title: str) -> list[peers.KnownDestination]:
+    """The destinations in use that have an AE title. Raises Unavailable when there is none."""
+    found = [each for each in peers.destinations(session) if each.destination.ae_title == ae_title]
+    if not found:
+        raise Unavailable(f"There is no destination {ae_title}; `nodus destinations` lists them.")
+    return found

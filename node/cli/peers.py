@@ -58,5 +58,23 @@ def destinations_list(settings: Settings) -> View:
 @shown
 @with_settings
 def destinations_echo(settings: Settings) -> View:
-    """C-ECHO to every destination."""
+    """C-ECHO to every destination; one that answers is sent to again."""
     return peers.echo(settings)
+
+
+@destinations.command("pause")
+@click.argument("aet", metavar="AET")
+@shown
+@with_settings
+def destinations_pause(settings: Settings, aet: str) -> View:
+    """Send nothing to a destination until it is resumed."""
+    return peers.pause(settings, aet)
+
+
+@destinations.command("resume")
+@click.argument("aet", metavar="AET")
+@shown
+@with_settings
+def destinations_resume(settings: Settings, aet: str) -> View:
+    """Send to a destination again, and what waits for it at once."""
+    return peers.resume(settings, aet)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
@@ -17,14 +18,29 @@ from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
 from node.spool import IMPLEMENTATION_CLASS_UID
 
-CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 60.0
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a destination, in seconds."""
+
+    connect_s: float = 10.0
+    """For its TCP connection."""
+    answer_s: float = 60.0
+    """For each answer, that to the association included."""
+
+
+SLOWEST_BYTES_PER_S = 125_000
+"""1 Mbit/s: a large segmentation over a thin line takes its time before anybody can answer."""
+ECHO_PATIENCE = Patience(connect_s=5.0, answer_s=5.0)
+"""Somebody waits at a terminal."""
 
 
 class Sending:
     """An open association to a destination."""
 
-    def __init__(self, association: Association) -> None:
+    def __init__(self, association: Association, answer_s: float) -> None:
         self._association = association
+        self._answer_s = answer_s
         self._accepted = {
             (context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts
         }
@@ -41,6 +57,7 @@ class Sending:
         Raises BadInput for a file that is no DICOM file, OSError for one that cannot be read.
         """
         as_it_is = (UID(sop_class_uid), ExplicitVRLittleEndian) in self._accepted
+        self._association.dimse_timeout = self._answer_s + path.stat().st_size / SLOWEST_BYTES_PER_S
         try:
             answer = self._association.send_c_store(path if as_it_is else dcmread(path))
         except (InvalidDicomError, AttributeError, KeyError, EOFError) as error:
@@ -52,24 +69,24 @@ class Sending:
         return int(answer.Status)
 
 
-def _requestor(ae_title: str) -> AE:
+def _requestor(ae_title: str, patience: Patience) -> AE:
     ae = AE(ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    ae.connection_timeout = CONNECT_TIMEOUT_S
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ANSWER_TIMEOUT_S
+    ae.connection_timeout = patience.connect_s
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience.answer_s
     return ae
 
 
 @contextmanager
-def connected(ae_title: str, destination: Destination) -> Iterator[Sending]:
+def connected(ae_title: str, patience: Patience, destination: Destination) -> Iterator[Sending]:
     """Associate with a destination for every kind of result. Raises PeerFailed."""
-    with _association(_requestor(ae_title), destination, contexts.offered_results()) as association:
-        yield Sending(association)
+    with _association(_requestor(ae_title, patience), destination, contexts.offered_results()) as association:
+        yield Sending(association, patience.answer_s)
 
 
-def echo(ae_title: str, destination: Destination) -> None:
+def echo(ae_title: str, destination: Destination, patience: Patience = ECHO_PATIENCE) -> None:
     """C-ECHO. Raises PeerFailed with the reason."""
-    ae = _requestor(ae_title)
+    ae = _requestor(ae_title, patience)
     ae.add_requested_context(Verification)
     with _association(ae, destination, ae.requested_contexts) as association:
         answer = association.send_c_echo()
@@ -82,11 +99,20 @@ def _association(ae: AE, destination: Destination, offered: list[PresentationCon
     association = ae.associate(destination.host, destination.port, contexts=offered, ae_title=destination.ae_title)
     if not association.is_established:
         raise PeerFailed(_why(association, destination))
+    _wait_no_longer(association, ae.dimse_timeout)
     try:
         yield association
+    except PeerFailed:
+        association.abort()  # who did not answer would not answer a release either
+        raise
     finally:
         if association.is_established:
             association.release()
+
+
+def _wait_no_longer(association: Association, answer_s: float) -> None:
+    """A destination that stops reading would hold pynetdicom's sending thread for ever, and us with it."""
+    association.dul.socket.socket.settimeout(answer_s)
 
 
 def _why(association: Association, destination: Destination) -> str:

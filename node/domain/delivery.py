@@ -38,7 +38,7 @@ class OutboxState(StrEnum):
 MOVES: dict[OutboxState, frozenset[OutboxState]] = {
     OutboxState.HELD: frozenset({OutboxState.DUE, OutboxState.CANCELLED}),
     OutboxState.DUE: frozenset({OutboxState.DUE, OutboxState.DELIVERED, OutboxState.REFUSED, OutboxState.CANCELLED}),
-    OutboxState.DELIVERED: frozenset(),
+    OutboxState.DELIVERED: frozenset({OutboxState.DUE}),  # only when an operator says that the destination lost it
     OutboxState.REFUSED: frozenset({OutboxState.DUE}),
     OutboxState.CANCELLED: frozenset(),
 }
@@ -72,12 +72,19 @@ def answer_of(status: int) -> Answer:
     return Answer.NEVER if permanent else Answer.TRY_AGAIN
 
 
+def is_out_of_resources(status: int) -> bool:
+    """Whether a C-STORE status speaks of the destination, not of the result: A7xx (PS3.4 Table B.2-1)."""
+    return 0xA700 <= status <= 0xA7FF
+
+
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(hours=1)
 
 
-def back_off(failures: int, jitter: random.Random) -> timedelta:
+def back_off(
+    failures: int, jitter: random.Random, first: timedelta = FIRST_WAIT, longest: timedelta = LONGEST_WAIT
+) -> timedelta:
     """How long to wait after so many failures: doubling from 2 s to an hour, give or take a quarter."""
-    wait = min(LONGEST_WAIT, FIRST_WAIT * (1 << min(failures - 1, 12)))
+    wait = min(longest, first * (1 << min(failures - 1, 12)))
     return wait * jitter.uniform(0.75, 1.25)
 
 

@@ -3,18 +3,21 @@
 import hashlib
 import logging
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from node.catalog import audit, outbox
+from sqlalchemy.orm import Session
+
+from node.catalog import audit, breakers, outbox
 from node.catalog.peers import KnownDestination
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
-from node.domain.delivery import Answer, Rung, Shipment, answer_of, back_off
+from node.domain.breaker import BreakerState
+from node.domain.delivery import Answer, Rung, Shipment, answer_of, back_off, is_out_of_resources
 from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
 
@@ -49,23 +52,44 @@ class Delivery:
 
     def step(self) -> bool:
         """Send what is due, over one association. True when something was sent."""
+        if self._is_to_be_tried():
+            return self._associate(self._trial())
         shipment = self._next()
-        if shipment is None:
-            return False
+        return shipment is not None and self._associate(shipment)
+
+    def _is_to_be_tried(self) -> bool:
+        with self.catalog.reading() as session:
+            breaker, now = breakers.of(session, self.to), self.now()
+        if breaker.tried(now) != breaker:
+            with self.catalog.writing() as session:
+                breaker = breakers.tried(session, self.to, now)
+        return breaker.state is BreakerState.HALF_OPEN
+
+    def _associate(self, shipment: Shipment | None) -> bool:
+        """Begin with a shipment, or with none where the association itself is what is tried."""
         try:
             with self.connect(self.to.destination) as sending:
+                if shipment is None:
+                    with self._answering():
+                        pass
+                    shipment = self._next()
                 while shipment is not None:
                     self._send(shipment, sending)
                     shipment = self._next()
         except PeerFailed as error:
-            if shipment is not None:
-                self._postpone(shipment, None, str(error))
+            self._failed(shipment, None, str(error))
             return False
         return True
 
     def _next(self) -> Shipment | None:
         with self.catalog.reading() as session:
+            if breakers.of(session, self.to).state is not BreakerState.CLOSED:
+                return None
             return outbox.next_shipment(session, self.to.id, self.now())
+
+    def _trial(self) -> Shipment | None:
+        with self.catalog.reading() as session:
+            return outbox.trial_shipment(session, self.to.id)
 
     def _send(self, shipment: Shipment, sending: Sending) -> None:
         rung = shipment.choose(sending.accepted_sop_classes)
@@ -84,13 +108,18 @@ class Delivery:
         except OSError as error:  # ours, not the destination's: other studies go on
             self._postpone(shipment, None, f"The result's file cannot be read here ({type(error).__name__}).")
             return
-        answer = answer_of(status)
+        self._take(shipment, rung, status)
+
+    def _take(self, shipment: Shipment, rung: Rung, status: int) -> None:
+        answer, said = answer_of(status), f"with status 0x{status:04X}."
         if answer is Answer.STORED:
             self._deliver(shipment, rung, status)
         elif answer is Answer.NEVER:
-            self._refuse(shipment, status, f"The destination refused it with status 0x{status:04X}.")
+            self._refuse(shipment, status, f"The destination refused it {said}")
+        elif is_out_of_resources(status):
+            self._failed(shipment, status, f"The destination answered {said}")
         else:
-            self._postpone(shipment, status, f"The destination answered with status 0x{status:04X}.")
+            self._postpone(shipment, status, f"The destination answered {said}")
 
     def _check(self, shipment: Shipment, rung: Rung) -> None:
         """What leaves is what was made, byte for byte. Raises BadInput when the file was altered.
@@ -105,24 +134,47 @@ class Delivery:
             raise BadInput("The result's file was altered here: its SHA-256 is another.")
 
     def _deliver(self, shipment: Shipment, rung: Rung, status: int) -> None:
-        with self.catalog.writing() as session:
+        with self._answering() as session:
             outbox.delivered(session, shipment.outbox_id, status, self.now())
             detail: Detail = {"kind": str(shipment.kind), "sop_instance_uid": rung.sop_instance_uid, "status": status}
             audit.append(session, self._event(EventKind.RESULT_DELIVERED, shipment, detail))
 
     def _refuse(self, shipment: Shipment, status: int | None, reason: str) -> None:
         log.error("a result was refused", extra={"job": shipment.job_id, "kind": shipment.kind, "reason": reason})
-        with self.catalog.writing() as session:
+        with self._answering() as session:
             outbox.refused(session, shipment.outbox_id, status, reason)
             detail: Detail = {"kind": str(shipment.kind), "status": status, "reason": reason}
             audit.append(session, self._event(EventKind.RESULT_REFUSED, shipment, detail))
 
     def _postpone(self, shipment: Shipment, status: int | None, reason: str) -> None:
+        """This result has to wait; the destination is well."""
+        with self._answering() as session:
+            self._back_off(session, shipment, status, reason)
+
+    def _failed(self, shipment: Shipment | None, status: int | None, reason: str) -> None:
+        """The destination did not do its part: its breaker counts that, and the result has to wait."""
+        with self.catalog.writing() as session:
+            breaker = breakers.failed(session, self.to, reason, self.now(), self.jitter)
+            if shipment is not None:
+                self._back_off(session, shipment, status, reason)
+        if breaker.state is BreakerState.OPEN:
+            details = {"reason": reason, "failures": breaker.failures, "until": str(breaker.until)}
+            log.error("a destination is left alone", extra={"destination": self.to.destination.place, **details})
+
+    def _back_off(self, session: Session, shipment: Shipment, status: int | None, reason: str) -> None:
         wait = back_off(shipment.failures + 1, self.jitter)
         details = {"job": shipment.job_id, "reason": reason, "wait_s": wait.total_seconds()}
         log.warning("a result could not be delivered", extra=details)
+        outbox.postponed(session, shipment.outbox_id, status, reason, self.now() + wait)
+
+    @contextmanager
+    def _answering(self) -> Iterator[Session]:
+        """Write down what came of an association that the destination did not break off."""
         with self.catalog.writing() as session:
-            outbox.postponed(session, shipment.outbox_id, status, reason, self.now() + wait)
+            closed = breakers.answered(session, self.to, self.now())
+            yield session
+        if closed:
+            log.info("a destination answers again", extra={"destination": self.to.destination.place})
 
     def _event(self, kind: EventKind, shipment: Shipment, detail: Detail) -> Event:
         outcome = EventOutcome.SUCCESS if kind is EventKind.RESULT_DELIVERED else EventOutcome.SERIOUS_FAILURE

@@ -73,22 +73,30 @@ def test_one_destination_that_is_down_does_not_hold_up_another(catalog: Catalog)
     assert up.states() == ["due", "due", "delivered", "delivered"]
 
 
-def test_a_destination_that_is_away_is_tried_again_with_growing_waits(catalog: Catalog) -> None:
+def test_a_result_that_is_not_taken_now_is_tried_again_with_growing_waits(catalog: Catalog) -> None:
     delivering = with_results(catalog)
-    delivering.pacs.away = True
+    delivering.pacs.answers = [0x0110] * 5
     waits = []
     for failures in range(1, 6):
-        assert not delivering.step()
+        delivering.step()
         row = delivering.rows()[0]
-        assert (row["failures"], row["attempts"], row["sop_instance_uid"]) == (failures, 0, None)
-        assert row["error"] == "PACS cannot be reached."
+        assert (row["failures"], row["attempts"], row["status"]) == (failures, failures, 0x0110)
+        assert row["error"] == "The destination answered with status 0x0110."
         waits.append((row["not_before"] - delivering.clock.at).total_seconds())  # type: ignore[operator]
         delivering.clock.at = row["not_before"]  # type: ignore[assignment]
     assert all(0.75 * 2**n <= wait <= 1.25 * 2**n for n, wait in enumerate(waits, 1))
-    delivering.pacs.away = False
     assert delivering.step()
     assert delivering.states() == ["delivered", "delivered"]
     assert delivering.rows()[0]["error"] == ""
+
+
+def test_a_destination_that_cannot_be_reached_is_said_and_fixes_no_rung(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.away = True
+    assert not delivering.step()
+    row = delivering.rows()[0]
+    assert (row["failures"], row["attempts"], row["sop_instance_uid"]) == (1, 0, None)
+    assert row["error"] == "PACS cannot be reached."
 
 
 def test_nothing_is_tried_before_its_wait_is_over(catalog: Catalog) -> None:

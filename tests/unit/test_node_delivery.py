@@ -15,6 +15,7 @@ from node.domain.delivery import (
     Shipment,
     answer_of,
     back_off,
+    is_out_of_resources,
     move,
 )
 from node.errors import IllegalMove
@@ -39,6 +40,11 @@ def test_a_busy_or_unsure_destination_is_asked_again(status: int) -> None:
 @pytest.mark.parametrize("status", [0x0122, 0xA800, 0xA900, 0xA9FF, 0xC000, 0xC123, 0xCFFF])
 def test_what_will_never_fit_is_not_sent_again(status: int) -> None:
     assert answer_of(status) is Answer.NEVER
+
+
+def test_only_a7xx_speaks_of_the_destination_and_not_of_the_result() -> None:
+    spoken = [status for status in range(0x10000) if is_out_of_resources(status)]
+    assert spoken == list(range(0xA700, 0xA800))
 
 
 @pytest.mark.parametrize(("status", "answer"), [(0xA7FF, Answer.TRY_AGAIN), (0xAA00, Answer.TRY_AGAIN),
@@ -84,12 +90,12 @@ def test_the_segmentation_goes_before_the_report_that_refers_to_it() -> None:
 
 
 @pytest.mark.parametrize(("now", "then"), list(product(OutboxState, OutboxState)))
-def test_a_delivered_or_cancelled_result_never_moves_again(now: OutboxState, then: OutboxState) -> None:
+def test_a_cancelled_result_never_moves_again_and_a_delivered_one_only_to_be_sent_again(now: OutboxState, then: OutboxState) -> None:
     allowed = {
         "held": {"due", "cancelled"},
         "due": {"due", "delivered", "refused", "cancelled"},
         "refused": {"due"},
-        "delivered": set(),
+        "delivered": {"due"},
         "cancelled": set(),
     }
     if then in allowed[now]:

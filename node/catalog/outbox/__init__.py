@@ -1,6 +1,6 @@
 """Results and where each of them stands with each destination."""
 
-from node.catalog.outbox.counts import count_by_state, listing, states_of_job
+from node.catalog.outbox.counts import count_by_state, listing, states_of_job, waiting_s
 from node.catalog.outbox.holding import (
     UNSENT,
     cancel_unsent,
@@ -10,16 +10,27 @@ from node.catalog.outbox.holding import (
     newest_job_seen,
     release,
 )
-from node.catalog.outbox.results import StoredResult, keep_results, report_uid_of_job, results_of_job
-from node.catalog.outbox.shipping import begin_attempt, delivered, next_shipment, postponed, refused
+from node.catalog.outbox.results import StoredResult, are_purged, keep_results, report_uid_of_job, results_of_job
+from node.catalog.outbox.shipping import (
+    begin_attempt,
+    delivered,
+    end_waits,
+    next_shipment,
+    postponed,
+    refused,
+    send_again,
+    trial_shipment,
+)
 
 __all__ = [
     "UNSENT",
     "StoredResult",
+    "are_purged",
     "begin_attempt",
     "cancel_unsent",
     "count_by_state",
     "delivered",
+    "end_waits",
     "hold",
     "is_held",
     "jobs_to_release",
@@ -32,5 +43,8 @@ __all__ = [
     "release",
     "report_uid_of_job",
     "results_of_job",
+    "send_again",
     "states_of_job",
+    "trial_shipment",
+    "waiting_s",
 ]

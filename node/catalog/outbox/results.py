@@ -37,6 +37,12 @@ def results_of_job(session: Session, job_id: int) -> list[StoredResult]:
     return [StoredResult(**{**row, "kind": ResultKind(row["kind"])}) for row in session.execute(query).mappings()]
 
 
+def are_purged(session: Session, job_id: int) -> bool:
+    """Whether retention removed the files of a job's results."""
+    purged = select(result.c.id).where(result.c.job_id == job_id, result.c.purged_at.is_not(None))
+    return session.scalars(purged.limit(1)).first() is not None
+
+
 def report_uid_of_job(session: Session, job_id: int) -> str:
     """SOP Instance UID of the first rung of a job's report: what a successor's identity depends on."""
     query = select(result.c.sop_instance_uid).where(

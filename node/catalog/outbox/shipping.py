@@ -1,15 +1,16 @@
 """What is due at a destination, in which order, and what came of it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import Select, case, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from node.catalog.outbox.holding import UNSENT
 from node.catalog.session import changed
 from node.catalog.tables import job, outbox, result, study
-from node.domain.delivery import SENDING_ORDER, OutboxState, ResultKind, Rung, Shipment
+from node.domain.delivery import SENDING_ORDER, OutboxState, ResultKind, Rung, Shipment, move
 
 
 def _order(table: Any) -> Any:
@@ -18,6 +19,19 @@ def _order(table: Any) -> Any:
 
 def next_shipment(session: Session, destination_id: int, now: datetime) -> Shipment | None:
     """The next due result for a destination: nothing of the same study that comes before it is still under way."""
+    due = _due(destination_id).where(outbox.c.not_before <= now)
+    return _first(session, due.order_by(job.c.priority.desc(), outbox.c.job_id, _order(outbox)))
+
+
+def trial_shipment(session: Session, destination_id: int) -> Shipment | None:
+    """What a destination that failed is tried with: whatever its own wait, the result that failed least often.
+
+    So one result that the destination cannot digest is not what all others wait for.
+    """
+    return _first(session, _due(destination_id).order_by(outbox.c.failures, outbox.c.job_id, _order(outbox)))
+
+
+def _due(destination_id: int) -> Select[Any]:
     earlier, earlier_job = aliased(outbox), aliased(job)
     before = or_(
         earlier.c.job_id < outbox.c.job_id,
@@ -34,20 +48,16 @@ def next_shipment(session: Session, destination_id: int, now: datetime) -> Shipm
         )
         .exists()
     )
-    query = (
+    return (
         select(outbox, study.c.study_instance_uid)
         .join(job, job.c.id == outbox.c.job_id)
         .join(study, study.c.id == job.c.study_id)
-        .where(
-            outbox.c.destination_id == destination_id,
-            outbox.c.state == OutboxState.DUE,
-            outbox.c.not_before <= now,
-            ~blocked,
-        )
-        .order_by(job.c.priority.desc(), outbox.c.job_id, _order(outbox))
-        .limit(1)
+        .where(outbox.c.destination_id == destination_id, outbox.c.state == OutboxState.DUE, ~blocked)
     )
-    row = session.execute(query).mappings().one_or_none()
+
+
+def _first(session: Session, query: Select[Any]) -> Shipment | None:
+    row = session.execute(query.limit(1)).mappings().one_or_none()
     return None if row is None else _shipment(session, row)
 
 
@@ -102,4 +112,32 @@ def postponed(session: Session, outbox_id: int, status: int | None, error: str, 
         update(outbox)
         .where(outbox.c.id == outbox_id)
         .values(status=status, error=error, not_before=not_before, failures=outbox.c.failures + 1)
+    )
+
+
+def end_waits(session: Session, destination_id: int, now: datetime) -> None:
+    """The destination is there again: what waits for it after a failure is due at once."""
+    session.execute(
+        update(outbox)
+        .where(
+            outbox.c.destination_id == destination_id,
+            outbox.c.state == OutboxState.DUE,
+            outbox.c.not_before > now,
+        )
+        .values(not_before=now)
+    )
+
+
+def send_again(
+    session: Session, job_id: int, states: Sequence[OutboxState], now: datetime, destination_id: int | None = None
+) -> int:
+    """Make results of a job due again, as the instance that was fixed for each destination; returns how many."""
+    for state in states:
+        move(state, OutboxState.DUE)
+    rows = update(outbox).where(outbox.c.job_id == job_id, outbox.c.state.in_(states))
+    if destination_id is not None:
+        rows = rows.where(outbox.c.destination_id == destination_id)
+    return changed(
+        session,
+        rows.values(state=OutboxState.DUE, not_before=now, failures=0, status=None, error="", delivered_at=None),
     )

@@ -13,6 +13,7 @@ alert = Table(
     json_column("detail"),
     time_column("raised_at", nullable=False),
     time_column("cleared_at"),
+    time_column("acknowledged_at"),
     time_column("notified_at"),
     count_column("attempts"),
     time_column("not_before", nullable=False),

@@ -1,0 +1,159 @@
+"""Alerts: raised once, cleared when their condition ends, told to a webhook until it has heard."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from node.catalog import audit, breakers
+from node.catalog.tables import alert, destination, job, outbox, study
+from node.domain.alert import ABOUT_STUDIES, EVENTS, WARNINGS, Alert, AlertKind, Condition
+from node.domain.audit import Event, EventKind, EventOutcome
+from node.domain.breaker import BreakerState
+from node.domain.delivery import OutboxState
+from node.domain.job import JobState
+from node.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+STANDING = alert.c.cleared_at.is_(None)
+OPEN = STANDING & alert.c.acknowledged_at.is_(None)
+
+
+def raise_(session: Session, condition: Condition, now: datetime) -> bool:
+    """Raise an alert, unless it stands already. True when it is new. For events and conditions alike."""
+    place = (alert.c.kind == condition.kind) & (alert.c.subject == condition.subject)
+    if session.scalars(select(alert.c.id).where(STANDING, place).limit(1)).first() is not None:
+        return False
+    row = {"kind": condition.kind, "subject": condition.subject, "detail": dict(condition.detail)}
+    session.execute(insert(alert).values(**row, raised_at=now, not_before=now))
+    level = logging.WARNING if condition.kind in WARNINGS else logging.ERROR
+    log.log(level, "an alert was raised", extra={"kind": condition.kind, "subject": condition.subject,
+                                                 "detail": dict(condition.detail)})  # fmt: skip
+    audit.append(session, _event(EventKind.ALERT_RAISED, condition, now))
+    return True
+
+
+def clear(session: Session, ended: Alert, now: datetime) -> None:
+    """The condition is there no more."""
+    session.execute(update(alert).where(alert.c.id == ended.id).values(cleared_at=now))
+    condition = ended.condition
+    log.info("an alert was cleared", extra={"kind": condition.kind, "subject": condition.subject})
+    audit.append(session, _event(EventKind.ALERT_CLEARED, condition, now))
+
+
+def acknowledge(session: Session, alert_id: int, now: datetime) -> Alert:
+    """Somebody takes care of it; an event ends with that, a condition when it ends. Raises Unavailable."""
+    row = session.execute(select(alert).where(OPEN, alert.c.id == alert_id)).mappings().one_or_none()
+    if row is None:
+        raise Unavailable(f"There is no open alert {alert_id}; `nodus alerts` lists them.")
+    seen = _alert(row)
+    cleared_at = now if seen.condition.kind in EVENTS else None
+    session.execute(update(alert).where(alert.c.id == alert_id).values(acknowledged_at=now, cleared_at=cleared_at))
+    audit.append(session, _event(EventKind.ALERT_ACKNOWLEDGED, seen.condition, now, "operator"))
+    return seen
+
+
+def _event(kind: EventKind, condition: Condition, now: datetime, actor: str = "node") -> Event:
+    about_study = condition.kind in ABOUT_STUDIES
+    return Event(
+        kind,
+        EventOutcome.SERIOUS_FAILURE if kind is EventKind.ALERT_RAISED else EventOutcome.SUCCESS,
+        actor,
+        study_instance_uid=condition.subject if about_study else "",
+        job_id=int(condition.subject) if condition.kind is AlertKind.DEAD_JOB else None,
+        detail={"alert": str(condition.kind), "subject": condition.subject, **condition.detail},
+        at=now,
+    )
+
+
+def standing(session: Session) -> list[Alert]:
+    """Alerts that were not cleared, acknowledged or not."""
+    return [_alert(row) for row in session.execute(select(alert).where(STANDING).order_by(alert.c.id)).mappings()]
+
+
+def _alert(row: Any) -> Alert:
+    condition = Condition(AlertKind(row["kind"]), row["subject"], row["detail"])
+    times = {name: row[name] for name in ("raised_at", "attempts", "cleared_at", "acknowledged_at")}
+    return Alert(row["id"], condition, **times)
+
+
+def conditions(session: Session) -> list[Condition]:
+    """What stands in SQL that needs a person now."""
+    return [*_dead_jobs(session), *_open_breakers(session), *_refused_results(session), *_conflicts(session)]
+
+
+def _dead_jobs(session: Session) -> list[Condition]:
+    query = select(job.c.id, job.c.failure, study.c.study_instance_uid).join(study, study.c.id == job.c.study_id)
+    rows = session.execute(query.where(job.c.state == JobState.DEAD).order_by(job.c.id))
+    return [
+        Condition(AlertKind.DEAD_JOB, str(job_id), {"failure": failure, "study_instance_uid": uid})
+        for job_id, failure, uid in rows
+    ]
+
+
+def _open_breakers(session: Session) -> list[Condition]:
+    return [
+        Condition(AlertKind.OPEN_BREAKER, place, {"reason": each.reason})
+        for place, each in breakers.by_destination(session).items()
+        if each.state in (BreakerState.OPEN, BreakerState.HALF_OPEN)
+    ]
+
+
+def _refused_results(session: Session) -> list[Condition]:
+    """Of jobs that still stand for their studies: what was refused of one that gave way is of no use any more."""
+    query = (
+        select(destination.c.ae_title, destination.c.host, destination.c.port, func.count())
+        .select_from(outbox.join(destination).join(job, job.c.id == outbox.c.job_id))
+        .where(outbox.c.state == OutboxState.REFUSED, job.c.state == JobState.DONE, destination.c.enabled == 1)
+        .group_by(destination.c.ae_title, destination.c.host, destination.c.port)
+    )
+    return [
+        Condition(AlertKind.RESULT_REFUSED, f"{ae_title}@{host}:{port}", {"results": count})
+        for ae_title, host, port, count in session.execute(query)
+    ]
+
+
+def _conflicts(session: Session) -> list[Condition]:
+    query = select(study.c.study_instance_uid, study.c.conflicts).where(study.c.conflicts > 0).order_by(study.c.id)
+    return [Condition(AlertKind.CONFLICT, uid, {"instances": count}) for uid, count in session.execute(query)]
+
+
+def waiting_since(session: Session) -> datetime | None:
+    """Since when the job that waits longest could run; None when none waits."""
+    query = select(job.c.not_before).where(job.c.state == JobState.QUEUED).order_by(job.c.not_before).limit(1)
+    return session.scalars(query).first()
+
+
+def next_to_tell(session: Session, now: datetime) -> Alert | None:
+    """The oldest alert that the webhook has not heard of; one that ended before anybody tried to tell it is history."""
+    query = select(alert).where(
+        alert.c.notified_at.is_(None), alert.c.not_before <= now, or_(STANDING, alert.c.attempts > 0)
+    )
+    row = session.execute(query.order_by(alert.c.id).limit(1)).mappings().one_or_none()
+    return None if row is None else _alert(row)
+
+
+def told(session: Session, alert_id: int, now: datetime) -> None:
+    """The webhook has heard of it."""
+    session.execute(update(alert).where(alert.c.id == alert_id).values(notified_at=now, attempts=alert.c.attempts + 1))
+
+
+def not_told(session: Session, alert_id: int, not_before: datetime) -> None:
+    """The webhook did not listen."""
+    waits = {"not_before": not_before, "attempts": alert.c.attempts + 1}
+    session.execute(update(alert).where(alert.c.id == alert_id).values(**waits))
+
+
+def count_by_kind(session: Session) -> dict[str, int]:
+    """Open alerts; what somebody takes care of is not counted."""
+    rows = session.execute(select(alert.c.kind, func.count()).where(OPEN).group_by(alert.c.kind))
+    return dict(rows.all())
+
+
+def listing(session: Session, everything: bool, limit: int = 200) -> list[dict[str, Any]]:
+    """Open alerts for people, oldest first; or all of them, newest first."""
+    query = select(alert).order_by(alert.c.id.desc()) if everything else select(alert).where(OPEN).order_by(alert.c.id)
+    return [dict(row) for row in session.execute(query.limit(limit)).mappings()]

@@ -1,0 +1,121 @@
+"""What needs a person: conditions that last until they end, and events that last until somebody has seen them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from node.domain.audit import Detail
+
+
+class AlertKind(StrEnum):
+    """Everything that is told to a person."""
+
+    DEAD_JOB = "dead job"
+    """Every attempt at an analysis failed; the subject is the job."""
+    NO_WORKER = "no worker"
+    """Jobs wait and no worker is alive."""
+    OPEN_BREAKER = "open breaker"
+    """A destination failed again and again; the subject is AET@HOST:PORT."""
+    RESULT_REFUSED = "result refused"
+    """A destination will not take results; the subject is AET@HOST:PORT, so that a thousand results are one alert."""
+    DISK_LOW = "disk low"
+    """Nothing more is received."""
+    DISK_FILLING = "disk filling"
+    """Soon nothing more will be received."""
+    CONFLICT = "conflict"
+    """Images came twice with different content; the subject is the Study Instance UID."""
+    DATABASE_CLOCK = "database clock"
+    """The database's clock is not ours."""
+    LOOP_FAILING = "loop failing"
+    """A part of the node fails turn after turn; the subject is its name."""
+    CLOCK_JUMPED = "clock jumped"
+    """The system's clock was set while the node ran: times written before and after cannot be compared."""
+    DEMOGRAPHICS_CHANGED = "demographics changed"
+    """Who the patient is changed after results were sent; the subject is the Study Instance UID."""
+
+
+EVENTS = frozenset({AlertKind.CLOCK_JUMPED, AlertKind.DEMOGRAPHICS_CHANGED})
+"""These have no end of their own: they last until somebody acknowledges them."""
+ABOUT_STUDIES = frozenset({AlertKind.CONFLICT, AlertKind.DEMOGRAPHICS_CHANGED})
+WARNINGS = frozenset({AlertKind.DISK_FILLING, AlertKind.DATABASE_CLOCK, AlertKind.CLOCK_JUMPED})
+"""Logged as warnings; the others as errors."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that is so now."""
+
+    kind: AlertKind
+    subject: str = ""
+    """A job, a destination, a study; never a patient. Empty: the node itself."""
+    detail: Detail = field(default_factory=dict, compare=False)
+
+    @property
+    def key(self) -> tuple[AlertKind, str]:
+        """What makes it the same as one that was found before."""
+        return self.kind, self.subject
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A condition or an event that was raised."""
+
+    id: int
+    condition: Condition
+    raised_at: datetime
+    attempts: int
+    """At telling the webhook."""
+    cleared_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+
+
+def begun(standing: Collection[Alert], found: Iterable[Condition]) -> list[Condition]:
+    """Conditions that were not there before."""
+    known = {alert.condition.key for alert in standing}
+    return [condition for condition in found if condition.key not in known]
+
+
+def ended(standing: Iterable[Alert], found: Collection[Condition]) -> list[Alert]:
+    """Alerts whose condition is there no more; events stay."""
+    now = {condition.key for condition in found}
+    return [alert for alert in standing if alert.condition.kind not in EVENTS and alert.condition.key not in now]
+
+
+WARN_BELOW = 1.5
+"""Times the water mark: with less free than that the disk is filling."""
+ENDS_ABOVE = 1.05
+"""Times the mark: a disk that hovers around it is one alert, not a hundred."""
+
+
+def disk_conditions(free_bytes: float, water_mark_bytes: float, standing: Collection[Alert]) -> list[Condition]:
+    """Low, or filling, or neither."""
+    open_now = {alert.condition.kind for alert in standing}
+    detail: Detail = {"free_gib": round(free_bytes / 2**30, 1), "water_mark_gib": round(water_mark_bytes / 2**30, 1)}
+    for kind, mark in ((AlertKind.DISK_LOW, water_mark_bytes), (AlertKind.DISK_FILLING, water_mark_bytes * WARN_BELOW)):
+        if free_bytes < mark * (ENDS_ABOVE if kind in open_now else 1.0):
+            return [Condition(kind, detail=detail)]
+    return []
+
+
+LARGEST_SKEW = timedelta(seconds=30)
+FAILING_AFTER = 8
+"""Failed turns in a row of a loop: some 30 s, longer than a database takes to restart."""
+
+
+def loop_conditions(failures: Iterable[tuple[str, int]]) -> list[Condition]:
+    """Loops that fail turn after turn: the audit chain that cannot be anchored is one of them."""
+    return [Condition(AlertKind.LOOP_FAILING, name) for name, count in failures if count >= FAILING_AFTER]
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The system's clock beside one that nobody can set, both read at the same moment."""
+
+    wall: datetime
+    steady_s: float
+    """Seconds since some fixed moment."""
+
+    def jump_to(self, later: "Clocks") -> timedelta:
+        """How far the system's clock was set forward (negative: back) between the two."""
+        return (later.wall - self.wall) - timedelta(seconds=later.steady_s - self.steady_s)

@@ -1,0 +1,37 @@
+"""Posts JSON to an address of the operator's: verified, with a deadline, and nowhere else than told."""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from node.errors import PeerFailed
+
+TIMEOUT_S = 10.0
+"""For the connection, and for each silence."""
+
+
+class _StayHere(HTTPRedirectHandler):
+    """A redirect is an answer like any other that is not 2xx: a failure."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+_opener = build_opener(_StayHere)
+
+
+def post(url: str, content: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> None:
+    """POST once. Raises PeerFailed for anything but a 2xx status; the URL, which may hold a secret, is not in it."""
+    headers = {"Content-Type": "application/json", "User-Agent": "nodus"}
+    request = Request(url, json.dumps(content).encode(), headers, method="POST")
+    try:
+        with _opener.open(request, timeout=timeout_s):
+            pass
+    except HTTPError as error:
+        with error:
+            raise PeerFailed(f"The webhook answered with status {error.code}.") from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise PeerFailed(f"The webhook cannot be reached ({type(error).__name__}).") from None
