@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,14 @@ from node.catalog.session import Catalog
 from node.errors import DataDirectoryInUse, SettingsError
 from node.settings import Settings
 
+UNFINISHED = "restore.unfinished"
+"""A file that says so of a data directory."""
+
 
 def private_folder(data: Path) -> None:
     """Make a data directory where there is none, and close it to others. Raises SettingsError."""
+    if (data / UNFINISHED).exists():
+        raise SettingsError(f"A restore into {data} was interrupted: empty it, and restore again.")
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         if data.stat().st_mode & 0o077:
@@ -37,6 +43,12 @@ def has_catalog(settings: Settings) -> bool:
     return all(path.exists() for path in made)
 
 
+def disk_of(settings: Settings) -> tuple[float, float]:
+    """Free bytes where the data directory is, and the water mark: with less than that nothing is received."""
+    usage = shutil.disk_usage(settings.data)
+    return usage.free, max(settings.minimum_free_gib * 2**30, settings.minimum_free_fraction * usage.total)
+
+
 def anchors_of(settings: Settings) -> Anchors:
     """Where the head of the audit chain is written outside the database."""
     return Anchors(settings.data / "audit.anchors")
@@ -54,9 +66,29 @@ def only_node(data: Path) -> Iterator[None]:
         yield
 
 
-def _lock_file(data: Path) -> BinaryIO:
+@contextmanager
+def keeping_files(data: Path) -> Iterator[None]:
+    """Let nobody remove files that rows name: for a backup. Waits for a removal that is under way."""
+    with _lock_file(data, "keep.lock") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def removing_files(data: Path) -> Iterator[bool]:
+    """Whether files that rows name may be removed: not while a backup is being made. None begins meanwhile."""
+    with _lock_file(data, "keep.lock") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _lock_file(data: Path, name: str = "nodus.lock") -> BinaryIO:
     try:
-        return (data / "nodus.lock").open("ab")
+        return (data / name).open("ab")
     except OSError as error:
         raise SettingsError(
             f"The data directory {data} cannot be written ({reason_of(error)}); choose another --data."

@@ -67,7 +67,8 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     """A listening socket. Raises SettingsError when the address cannot be had."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=256)
+        both = host == "::" and socket.has_dualstack_ipv6()  # every address of this host, IPv4 included
+        return socket.create_server((host, port), family=family, backlog=256, dualstack_ipv6=both)
     except OSError as error:
         raise SettingsError(f"Cannot listen on {host}:{port} ({reason_of(error)}); choose another {setting}.") from None
 

@@ -147,13 +147,9 @@ class Spool:
 
     def files(self) -> Iterator[str]:
         """Every durable file, relative to the data directory."""
-        return itertools.chain.from_iterable(self.files_by_folder())
-
-    def files_by_folder(self) -> Iterator[list[str]]:
-        """The same, one folder at a time."""
         for number in range(FOLDERS):
             folder = f"spool/instances/{number:03x}"
-            yield [f"{folder}/{name}" for name in os.listdir(self._data / folder)]  # noqa: PTH208
+            yield from (f"{folder}/{name}" for name in os.listdir(self._data / folder))  # noqa: PTH208
 
 
 class Incoming:

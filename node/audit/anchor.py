@@ -37,10 +37,13 @@ class Anchors:
         line = json.dumps({"at": datetime.now(UTC).isoformat(), "seq": anchor.seq, "hash": anchor.hash})
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(handle, b"\n" * self._torn + line.encode() + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            with os.fdopen(handle, "wb") as file:
+                file.write(b"\n" * self._torn + line.encode() + b"\n")
+                file.flush()
+                os.fsync(handle)
+        except OSError:
+            self._torn = True  # a full disk may have taken half of it
+            raise
         sync_directory(self._path.parent)
         self._last, self._torn = anchor, False
         return True
@@ -50,6 +53,12 @@ class Anchors:
         if not self._path.exists():
             return []
         return [anchor for line in self._path.read_text().splitlines() if (anchor := _anchor(line))]
+
+    def up_to(self, seq: int) -> bytes:
+        """The file as it would be had nothing been written after that row."""
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        known = [line for line in lines if (anchor := _anchor(line)) and anchor.seq <= seq]
+        return "".join(f"{line}\n" for line in known).encode()
 
 
 def _anchor(line: str) -> Anchor | None:

@@ -1,0 +1,154 @@
+"""Makes a backup of a running node: the database first, then every file that it names."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from node.audit.anchor import Anchors
+from node.backup.copying import copy, private, sync_folders
+from node.backup.manifest import Manifest, Watched, digest_of, read, read_sums, write, write_sums
+from node.catalog import audit, installation, snapshot
+from node.catalog.session import Catalog
+from node.errors import SettingsError, Unavailable
+from node.spool import Spool, write_durably
+
+DATABASE, KEY, ANCHORS, JOURNAL = "database", "audit.key", "audit.anchors", "journal"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is backed up."""
+
+    catalog: Catalog
+    spool: Spool
+    data: Path
+    anchors: Anchors
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the database said at the moment of the backup."""
+
+    values: dict[str, object]
+    head_seq: int
+    named: list[str]
+    unnamed: list[str]
+    """Files that were received and had no row yet: a restored node registers them."""
+
+
+def make(source: Source, folder: Path, watched: Watched = iter) -> Manifest:
+    """Back up into a folder: what an earlier backup left there is kept where it is the same.
+
+    Until it is complete the earlier backup stays whole. The caller keeps retention from removing anything meanwhile.
+    Raises SettingsError, CatalogError, Unavailable and OSError.
+    """
+    private(folder)
+    with _only_one(folder):
+        earlier = _earlier(folder)
+        now = datetime.now(UTC)
+        state = f"{now:%Y%m%dT%H%M%S%fZ}"
+        private(folder / state)
+        facts = _database(source, folder / state)
+        sums, missing = _files(source, folder, facts, earlier, watched)
+        sums |= {f"{state}/{path}": digest for path, digest in _beside(source, folder / state, facts).items()}
+        manifest = Manifest(
+            state=state, made_at=now.isoformat(), nodus=version("nodus"), files=len(sums), missing=missing,
+            sums_sha256=write_sums(folder, state, sums), **facts.values,  # type: ignore[arg-type]
+        )  # fmt: skip
+        write(folder, manifest)
+        _forget(folder, state, sums)
+    return manifest
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise SettingsError(f"Another backup is being made in {folder}.") from None
+    finally:
+        os.close(handle)
+
+
+def _earlier(folder: Path) -> dict[str, str]:
+    """Sums of the backup that is there, if any."""
+    try:
+        return read_sums(folder, read(folder))
+    except Unavailable:
+        return {}
+
+
+def _database(source: Source, state: Path) -> _Facts:
+    with snapshot.snapshot(source.catalog, state / DATABASE) as session:
+        head = audit.head(session)
+        values: dict[str, object] = {
+            "database": source.catalog.engine.dialect.name,
+            "revision": snapshot.revision(session),
+            "serial": installation.serial(session),
+            "audit_seq": head.seq,
+            "audit_hash": head.hash,
+            "counts": snapshot.counts(session),
+        }
+        return _Facts(
+            values, head.seq, list(snapshot.files(session)), snapshot.without_row(session, source.spool.files())
+        )
+
+
+def _files(
+    source: Source, folder: Path, facts: _Facts, earlier: dict[str, str], watched: Watched
+) -> tuple[dict[str, str], list[str]]:
+    """Sums of the files that are now in the backup, and those that were not there to be copied."""
+    sums, missing, unnamed = {}, [], {*facts.unnamed}
+    for path in watched([*facts.named, *facts.unnamed]):
+        try:
+            sums[path] = _kept(source.data / path, folder / path, earlier.get(path))
+        except FileNotFoundError:
+            if path not in unnamed:
+                missing.append(path)
+    sync_folders({(folder / path).parent for path in sums})
+    return sums, missing
+
+
+def _kept(source: Path, target: Path, known: str | None) -> str:
+    """Files never change: one of the same name and size is the same."""
+    size = source.stat().st_size
+    with suppress(FileNotFoundError):
+        if target.stat().st_size == size:
+            return known or digest_of(target)
+    return copy(source, target)
+
+
+def _beside(source: Source, state: Path, facts: _Facts) -> dict[str, str]:
+    """What differs from backup to backup: the database, the key, the anchors that are older, the journal."""
+    with (state / DATABASE).open("rb") as written:
+        os.fsync(written.fileno())
+    write_durably(
+        state / ANCHORS, source.anchors.up_to(facts.head_seq)
+    )  # later ones would speak of a tail that was cut
+    sums = {name: digest_of(state / name) for name in (DATABASE, ANCHORS)}
+    sums[KEY] = copy(source.data / KEY, state / KEY)
+    journal = source.data / "spool" / JOURNAL
+    for file in journal.glob("[!.]*") if journal.is_dir() else ():
+        with suppress(FileNotFoundError):  # it is in the audit trail by now
+            sums[f"{JOURNAL}/{file.name}"] = copy(file, state / JOURNAL / file.name)
+    sync_folders({state} | ({state / JOURNAL} if (state / JOURNAL).is_dir() else set()))
+    return sums
+
+
+def _forget(folder: Path, state: str, sums: dict[str, str]) -> None:
+    """Remove what only an earlier backup named: what retention removed does not live on here."""
+    for each in folder.iterdir():
+        if each.is_dir() and each.name not in (state, "spool", "results"):
+            shutil.rmtree(each)
+    for kind in ("spool", "results"):
+        for file in (folder / kind).rglob("*"):
+            if not file.is_dir() and str(file.relative_to(folder)) not in sums:
+                file.unlink()

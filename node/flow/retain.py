@@ -1,0 +1,133 @@
+"""Finished study to freed disk: what is old, or in the way of what comes, is marked in SQL and then removed."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+from node.catalog import audit, retention
+from node.catalog.retention import Purged
+from node.catalog.session import Catalog
+from node.domain.audit import Detail, Event, EventKind
+from node.domain.retention import Finished, Retention, Why, going
+from node.removal import remove
+from node.spool import Spool, sync_directory
+
+log = logging.getLogger(__name__)
+
+BATCH = 20
+"""Studies of one turn."""
+AT_ONCE = 500
+SWEEP_EVERY = timedelta(days=1)
+WORKER_FORGOTTEN_AFTER = timedelta(days=7)
+MESSAGE_STALE_AFTER = timedelta(days=1)
+"""A queue message that nobody took; its job gets another."""
+
+
+@dataclass
+class Retain:
+    """What removing files needs."""
+
+    catalog: Catalog
+    spool: Spool
+    data: Path
+    rule: Retention
+    alone: Callable[[], AbstractContextManager[bool]]
+    """Gives True while no backup is being made, and lets none begin."""
+    now: Callable[[], datetime]
+    _swept_at: datetime | None = field(default=None, init=False)
+
+    def step(self) -> bool:
+        """Take one turn. True when there may be more to remove."""
+        with self.alone() as alone:
+            if not alone:
+                return False
+            self._sweep_daily()
+            return len(self.remove_some()) == BATCH
+
+    def remove_some(self) -> list[tuple[Finished, Why]]:
+        """Remove what goes now, a batch of it; the caller is alone."""
+        return [(study, why) for study, why in self.plan()[:BATCH] if self.purge(study, why)]
+
+    def plan(self) -> list[tuple[Finished, Why]]:
+        """What would go now, oldest first."""
+        usage = shutil.disk_usage(self.data)
+        shortage = self.rule.shortage(usage.free, usage.total)
+        if self.rule.after is None and shortage <= 0:
+            return []
+        with self.catalog.reading() as session:
+            oldest = retention.finished(session, limit=10 * BATCH)
+        return list(going(self.rule, oldest, self.now(), shortage))
+
+    def purge(self, study: Finished, why: Why, *, decided: bool = False) -> Purged | None:
+        """Remove the files of one study; None when it may not go (any more)."""
+        now = self.now()
+        with self.catalog.writing() as session:
+            purged = retention.purge(session, study.id, now, decided=decided)
+            if purged is None:
+                return None
+            audit.append(session, _event(study, why, purged))
+        for path in purged.images:
+            remove(self.spool.absolute(path), now)
+        for path in purged.results:
+            self._remove_result(path)
+        log.info("files of a study were removed", extra={"study": study.study_instance_uid, "why": why})
+        return purged
+
+    def _remove_result(self, path: str) -> None:
+        file = self.data / path
+        file.unlink(missing_ok=True)
+        with suppress(OSError):  # others are in it
+            for folder in (file.parent, file.parent.parent):
+                if folder != self.data / "results":
+                    folder.rmdir()
+        sync_directory(self.data / "results")
+
+    def _sweep_daily(self) -> None:
+        """Remove what a crash left behind: at the start, then once a day."""
+        now = self.now()
+        if self._swept_at is None or self._swept_at + SWEEP_EVERY <= now:
+            self.sweep(now)
+            self._swept_at = now
+
+    def sweep(self, now: datetime) -> None:
+        """Remove files whose rows say that they are gone, and what else only grows."""
+        with self.catalog.reading() as session:
+            purged = retention.anything_purged(session)
+        if purged:
+            self._sweep_spool()
+            self._sweep_results()
+        for message in (self.data / "broker" / "messages").glob("*.msg"):
+            with suppress(FileNotFoundError):
+                if message.stat().st_mtime < (now - MESSAGE_STALE_AFTER).timestamp():
+                    message.unlink()
+        with self.catalog.writing() as session:
+            retention.forget_workers(session, now - WORKER_FORGOTTEN_AFTER)
+
+    def _sweep_spool(self) -> None:
+        files = self.spool.files()
+        while paths := list(islice(files, AT_ONCE)):
+            with self.catalog.reading() as session:
+                gone = retention.purged_among(session, paths)
+            for path, since in gone.items():
+                remove(self.spool.absolute(path), since)
+
+    def _sweep_results(self) -> None:
+        folder = self.data / "results"
+        job_ids = [int(each.name) for each in folder.glob("*") if each.name.isdecimal()]
+        for first in range(0, len(job_ids), AT_ONCE):
+            with self.catalog.reading() as session:
+                gone = retention.purged_results(session, job_ids[first : first + AT_ONCE])
+            for path in gone:
+                self._remove_result(path)
+
+
+def _event(study: Finished, why: Why, purged: Purged) -> Event:
+    detail: Detail = {"why": str(why), "images": len(purged.images), "results": len(purged.results),
+                      "bytes": purged.size}  # fmt: skip
+    actor = "operator" if why is Why.OPERATOR else "node"
+    return Event(EventKind.STUDY_PURGED, actor=actor, study_instance_uid=study.study_instance_uid, detail=detail)
