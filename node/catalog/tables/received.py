@@ -1,6 +1,6 @@
 """Patients, studies, series and instances, as they came."""
 
-from sqlalchemy import JSON, BigInteger, Column, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
 
 from node.catalog.tables.columns import Uid, id_column, json_column, metadata, of_column, text_column, time_column
 
@@ -42,6 +42,7 @@ study = Table(
     text_column("last_association_id"),
     text_column("calling_ae_title", 16),
     text_column("address"),
+    Index("ix_study_purged_at", "purged_at", "last_received_at"),  # the oldest that are still here
 )
 
 series = Table(
