@@ -1,15 +1,17 @@
 """How the node is, and where each study stands."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from node.admin.evidence import explained
 from node.admin.opened import reading
 from node.admin.view import View, cell
-from node.catalog import control, outbox, overview
+from node.catalog import alerts, breakers, control, outbox, overview
 from node.catalog import jobs as job_rows
 from node.catalog.instant import now_of
+from node.directory import disk_of
+from node.domain.breaker import BreakerState
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 from node.errors import Unavailable
@@ -32,11 +34,12 @@ def status(settings: Settings) -> View:
             "results": outbox.count_by_state(session),
             "results_overdue": overview.overdue(session, now - OVERDUE_AFTER),
             "results_stranded": overview.stranded(session),
+            "destinations": breakers.count_by_state(session),
             "conflicts": overview.conflicts(session),
+            "alerts": alerts.count_by_kind(session),
         }
-    usage = shutil.disk_usage(settings.data)
-    low = usage.free < max(settings.minimum_free_gib * 2**30, settings.minimum_free_fraction * usage.total)
-    data |= {"disk_free_gib": round(usage.free / 2**30, 1), "disk_low": low}
+    free, water_mark = disk_of(settings)
+    data |= {"disk_free_gib": round(free / 2**30, 1), "disk_low": free < water_mark}
     rows = [{"what": name, "state": value} for name, value in data.items()]
     return View(data, ("what", "state"), rows, well=not any(_troubles(data)))
 
@@ -47,6 +50,8 @@ def _troubles(data: Mapping[str, Any]) -> Iterator[object]:
     yield data["jobs"].get(JobState.QUEUED) and not data["workers"]
     yield data["drained"]
     yield data["results"].get(OutboxState.REFUSED)
+    yield data["alerts"]
+    yield data["destinations"].keys() - {BreakerState.CLOSED}
     yield from (data[name] for name in ("results_overdue", "results_stranded", "conflicts", "disk_low"))
 
 
@@ -61,12 +66,14 @@ def studies(settings: Settings) -> View:
 def study(settings: Settings, study_instance_uid: str) -> View:
     """Everything about one study: why it counts as complete, what was chosen, how it ended."""
     with reading(settings) as session:
-        data = overview.study_detail(session, study_instance_uid)
-    if data is None:
-        raise Unavailable("There is no such study.")
+        found = overview.study_detail(session, study_instance_uid)
+        if found is None:
+            raise Unavailable("There is no such study.")
+        data = explained(session, found)
     columns = ("series_instance_uid", "modality", "images", "state", "evidence", "eligibility", "reasons")
     ending = f"{data['outcome'] or 'none yet'} {cell(data['reasons'])}"
-    note = f"{data['state']} ({data['evidence'] or 'waiting'}); outcome: {ending}"
+    note = f"{data['why']}\noutcome: {ending}"
+    note += "".join(f"\nseries {each['series_instance_uid']}: {each['why']}" for each in data["series"])
     for job in data["jobs"]:
         note += f"\njob {job['id']} revision {job['revision']} {job['kind']} {job['state']} {job['outcome']}"
         note += "".join(f"\n  {f['ordinal']} {f['summary']}" for f in job["findings"])

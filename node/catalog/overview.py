@@ -11,6 +11,7 @@ from node.catalog.tables import destination, instance, job, series, study
 from node.catalog.tables import outbox as outbox_row
 from node.domain.delivery import OutboxState
 from node.domain.finding import Finding, summary
+from node.domain.study import VersionKind
 
 PRIVATE_COLUMNS = frozenset(
     {"patient_id", "accession_number", "study_id", "referring_physician_name", "study_description"}
@@ -74,7 +75,8 @@ def _newest_job(session: Session, study_id: int) -> Any:
 def _images(session: Session, **of: int) -> int:
     query = select(func.count()).select_from(instance).join(series)
     conditions = [series.c.study_id == of["study_id"]] if "study_id" in of else [series.c.id == of["series_id"]]
-    return int(session.execute(query.where(*conditions)).scalar_one())
+    counting = instance.c.version == VersionKind.AUTHORITATIVE  # versions beside it are the same image
+    return int(session.execute(query.where(*conditions, counting)).scalar_one())
 
 
 def study_of_uid(session: Session, study_instance_uid: str) -> Any:

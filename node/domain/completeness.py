@@ -7,6 +7,10 @@ from enum import StrEnum
 
 from node.domain.peers import Sender, standing_of
 
+PACE = 2
+"""Quiet that is no longer than so many of the pauses between images says nothing: some scanners open an association
+for each image."""
+
 
 class Evidence(StrEnum):
     """Why something counts as complete."""
@@ -44,12 +48,15 @@ class Activity:
     released: bool
     """The last association that brought something was released, and its sender has none open. An abort is never a
     release, and after a restart nobody knows."""
+    longest_pause: timedelta = timedelta(0)
+    """Between two images so far."""
 
 
 def evidence(activity: Activity, patience: Patience, now: datetime) -> Evidence | None:
     """The evidence that it is complete, or None while more may come."""
     quiet = now - activity.last_received_at
-    if activity.gapless and activity.released and quiet >= patience.gapless_quiet:
+    enough = max(patience.gapless_quiet, PACE * activity.longest_pause)
+    if activity.gapless and activity.released and quiet >= enough:
         return Evidence.GAPLESS
     if quiet >= patience.quiet:
         return Evidence.QUIET

@@ -18,7 +18,7 @@ from node.domain.peers import standing_of
 from node.domain.reception import OpenAssociations
 from node.domain.retention import REMOVED
 from node.domain.study import OpenSeries, OpenStudy, age_days
-from node.flow.evidence import Watch, gap_of
+from node.flow.evidence import Shape, Watch, gap_of
 
 CONFLICT = "Images came twice with different content; a person must decide which are right."
 NOT_GAPLESS = "not every series is a gapless stack"
@@ -55,18 +55,23 @@ def step(catalog: Catalog, associations: OpenAssociations, clock: Clock) -> bool
 def _complete_series(session: Session, watch: Watch) -> list[tuple[OpenSeries, Evidence]]:
     found = []
     for one in studies.open_series(session):
-        if why := watch.evidence(one, partial(_is_gapless, session, one)):
+        if why := watch.evidence(one, partial(_shape, session, one)):
             found.append((one, why))
     return found
 
 
-def _is_gapless(session: Session, one: OpenSeries) -> bool:
-    return not gap_of(studies.headers_of_series(session, one.id))
+def _shape(session: Session, one: OpenSeries) -> Shape:
+    pause = studies.longest_pause(session, one.id, one.first_received_at)
+    return Shape(gap_of(studies.headers_of_series(session, one.id)), pause)
 
 
 def _complete_studies(session: Session, watch: Watch) -> list[tuple[OpenStudy, Evidence]]:
     closed = [one for one in studies.open_studies(session) if not one.series_open]
-    return [(one, why) for one in closed if (why := watch.evidence(one, partial(bool, one.gapless)))]
+    return [(one, why) for one in closed if (why := watch.evidence(one, partial(Shape, _gap_of_study(one))))]
+
+
+def _gap_of_study(one: OpenStudy) -> str:
+    return "" if one.gapless else NOT_GAPLESS
 
 
 def _close_series(session: Session, one: OpenSeries, why: Evidence, watch: Watch) -> bool:
@@ -141,7 +146,7 @@ def _too_old(session: Session, study_id: int, watch: Watch) -> str:
 
 
 def _close_study(session: Session, one: OpenStudy, why: Evidence, watch: Watch) -> bool:
-    grounds = watch.grounds(one, studies.count_images(session, one.id), "" if one.gapless else NOT_GAPLESS)
+    grounds = watch.grounds(one, studies.count_images(session, one.id), _gap_of_study(one))
     if not studies.close_study(session, one, why, grounds, watch.now):
         return False
     detail: Detail = {"evidence": str(why), "images": grounds.images}

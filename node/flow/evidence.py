@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from node.domain.completeness import Activity, Evidence, Grounds, Patience, evidence, patience_of
 from node.domain.instance import InstanceHeader
@@ -15,6 +15,16 @@ Open = OpenSeries | OpenStudy
 
 
 @dataclass(frozen=True)
+class Shape:
+    """How the images came and how they lie."""
+
+    gap: str
+    """What keeps them from being a gapless stack; empty where they are one."""
+    longest_pause: timedelta = timedelta(0)
+    """Between two images."""
+
+
+@dataclass(frozen=True)
 class Watch:
     """What evidence is judged by, at one moment."""
 
@@ -23,15 +33,17 @@ class Watch:
     now: datetime
     listening_since: datetime
 
-    def evidence(self, one: Open, gapless: Callable[[], bool]) -> Evidence | None:
-        """Why it is complete, if it is. `gapless` is asked last."""
+    def evidence(self, one: Open, shape: Callable[[], Shape]) -> Evidence | None:
+        """Why it is complete, if it is. `shape` is asked last."""
         first, last = self._times(one)
         released = self.associations.done(one.last_association_id, one.calling_ae_title, one.address)
         activity = Activity(first, last, gapless=True, released=released)
         patience = self._patience(one)
         why = evidence(activity, patience, self.now)
-        if why is Evidence.GAPLESS and not gapless():
-            why = evidence(replace(activity, gapless=False), patience, self.now)
+        if why is Evidence.GAPLESS:
+            seen = shape()
+            activity = replace(activity, gapless=not seen.gap, longest_pause=seen.longest_pause)
+            why = evidence(activity, patience, self.now)
         return why
 
     def grounds(self, one: Open, images: int, gap: str) -> Grounds:

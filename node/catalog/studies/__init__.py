@@ -8,6 +8,7 @@ from node.catalog.studies.images import (
     files_of_series,
     has_removed,
     headers_of_series,
+    longest_pause,
 )
 from node.catalog.studies.states import (
     close_series,
@@ -44,6 +45,7 @@ __all__ = [
     "keep_verdict",
     "known_paths",
     "last_caller",
+    "longest_pause",
     "look_again",
     "open_series",
     "open_studies",

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 from pydantic import TypeAdapter
 from sqlalchemy import and_, func, select
@@ -56,6 +58,17 @@ def count_images(session: Session, study_id: int, series_id: int | None = None) 
     of = series.c.study_id == study_id if series_id is None else series.c.id == series_id
     query = select(func.count()).select_from(instance.join(series, series.c.id == instance.c.series_id))
     return int(session.execute(query.where(of, instance.c.version == VersionKind.AUTHORITATIVE)).scalar_one())
+
+
+def longest_pause(session: Session, series_id: int, since: datetime) -> timedelta:
+    """The longest time between two images of a series that came from some moment on."""
+    query = (
+        select(instance.c.received_at)
+        .where(instance.c.series_id == series_id, instance.c.received_at >= since)
+        .order_by(instance.c.received_at)
+    )
+    times = session.scalars(query).all()
+    return max((then - before for before, then in pairwise(times)), default=timedelta(0))
 
 
 def ct_series_ids(session: Session, study_id: int) -> list[int]:
