@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench up clean
+.PHONY: help install demo test lint bench soak up clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ lint: install  ## Style, types, import directions
 
 bench: install  ## Ingest compared with Orthanc and storescp; prints ratios
 	$(BIN)/python -m tests.bench.ingest
+
+soak: install  ## 500 kills in each setup, then thousands of studies: takes hours
+	$(BIN)/python -m tests.endurance kills
+	$(BIN)/python -m tests.endurance soak
 
 up: install  ## Run the node on this machine
 	$(BIN)/nodus up

@@ -79,13 +79,12 @@ def _postgres_program(name: str) -> str:
     return str(versions[-1]) if versions else require(name, "postgresql")
 
 
-@contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
-    """PostgreSQL in a folder that its user can reach."""
+def postgres_command(folder: Path, port: int) -> list[str]:
+    """PostgreSQL on a new data folder of its own inside `folder`, which its user can reach."""
     folder.mkdir(mode=0o700)
     if _as_postgres():
         shutil.chown(folder, "postgres", "postgres")
-    log, data, port = folder.with_suffix(".log"), str(folder / "data"), free_port()
+    data = str(folder / "data")
     initdb = [*_as_postgres(), _postgres_program("initdb"), "-D", data, "-A", "trust", "-U", "postgres",
               "-E", "UTF8", "--no-locale", "--no-sync"]  # fmt: skip
     subprocess.run(initdb, check=True, capture_output=True, cwd="/")
@@ -93,23 +92,36 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     command = [*_as_postgres(), _postgres_program("postgres"), "-D", data]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    server = Postgres(port)
+    return command
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """PostgreSQL in a folder that its user can reach."""
+    server = Postgres(free_port())
+    command = postgres_command(folder, server.port)
+    log = folder.with_suffix(".log")
     with running(command, log, ready=server.is_ready, stop_with=signal.SIGINT, cwd="/") as process:
         server.pid = process.pid
         yield server
+
+
+def redis_command(folder: Path, port: int) -> list[str]:
+    """Redis that keeps nothing on disk."""
+    return [require("redis-server", "redis"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+            "--dir", str(folder)]  # fmt: skip
 
 
 @contextmanager
 def redis(folder: Path) -> Iterator[str]:
     """Redis; gives its URL."""
     port = free_port()
-    command = [require("redis-server", "redis"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-               "--dir", str(folder)]  # fmt: skip
-    with running(command, folder / "redis.log", ready=lambda: _pongs(port)):
+    with running(redis_command(folder, port), folder / "redis.log", ready=lambda: pongs(port)):
         yield f"redis://127.0.0.1:{port}/0"
 
 
-def _pongs(port: int) -> bool:
+def pongs(port: int) -> bool:
+    """Whether a Redis answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
             connection.sendall(b"PING\r\n")
