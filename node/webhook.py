@@ -20,15 +20,12 @@ class _StayHere(HTTPRedirectHandler):
         return None
 
 
-_opener = build_opener(_StayHere)
-
-
 def post(url: str, content: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> None:
     """POST once. Raises PeerFailed for anything but a 2xx status; the URL, which may hold a secret, is not in it."""
     headers = {"Content-Type": "application/json", "User-Agent": "nodus"}
     request = Request(url, json.dumps(content).encode(), headers, method="POST")
     try:
-        with _opener.open(request, timeout=timeout_s):
+        with build_opener(_StayHere).open(request, timeout=timeout_s):
             pass
     except HTTPError as error:
         with error:
