@@ -106,8 +106,15 @@ def _uid(value: str) -> bytes:
 class Scanner:
     """One association, driven by hand."""
 
-    def __init__(self, port: int, kinds: Sequence[tuple[str, str]], calling: str = "SCANNER", called: str = "NODUS"):
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+    def __init__(
+        self,
+        port: int,
+        kinds: Sequence[tuple[str, str]],
+        calling: str = "SCANNER",
+        called: str = "NODUS",
+        source: str = "127.0.0.1",
+    ):
+        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._contexts = {kind: 2 * number + 1 for number, kind in enumerate(dict.fromkeys(kinds))}
         self._message = 0

@@ -105,7 +105,7 @@ class StoreSCP:
             still_open = dict(self._open)
         for association, (sending, _) in still_open.items():
             association.abort(block=False)
-            self._on_event(sending.closed(Ending.ABORTED))
+            self._on_event(sending.closed(_ending(association)))
 
     def regard(self, address: str) -> Regard:
         """What to expect of an address; called before anything is read from it."""
@@ -167,7 +167,11 @@ class StoreSCP:
         if sending is not None and place is not None:
             place.leave()
             if not self._stopped:
-                self._on_event(sending.closed(Ending.RELEASED if association.is_released else Ending.ABORTED))
+                self._on_event(sending.closed(_ending(association)))
+
+
+def _ending(association: StreamingAssociation) -> Ending:
+    return Ending.RELEASED if association.is_released else Ending.ABORTED
 
 
 def _now() -> datetime:

@@ -5,6 +5,7 @@ import select
 import socket
 import ssl
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pynetdicom.dul import DULServiceProvider
@@ -121,10 +122,21 @@ class StreamingDUL(DULServiceProvider):
         return False
 
     def _is_transport_event(self) -> bool:
-        if self.state_machine.current_state not in ("Sta2", "Sta6"):
+        if self.state_machine.current_state == "Sta13":
+            self._drain()
+        elif self.state_machine.current_state in ("Sta2", "Sta6"):
+            self._receive_pdu()
+        else:
             return bool(super()._is_transport_event())
-        self._receive_pdu()
         return True
+
+    def _drain(self) -> None:
+        """Take what the peer still says, so that no reset overtakes our last word; then close."""
+        sock = self.socket.socket
+        with suppress(OSError):
+            if select.select([sock], [], [], 0)[0] and sock.recv(1 << 16):
+                return
+        self.socket.close()
 
     def _longest_pdu(self) -> int:
         if self.state_machine.current_state == "Sta2":
