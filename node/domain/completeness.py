@@ -48,14 +48,14 @@ class Activity:
     released: bool
     """The last association that brought something was released, and its sender has none open. An abort is never a
     release, and after a restart nobody knows."""
-    longest_pause: timedelta = timedelta(0)
-    """Between two images so far."""
+    usual_pause: timedelta = timedelta(0)
+    """Between two images so far, the median."""
 
 
 def evidence(activity: Activity, patience: Patience, now: datetime) -> Evidence | None:
     """The evidence that it is complete, or None while more may come."""
     quiet = now - activity.last_received_at
-    enough = max(patience.gapless_quiet, PACE * activity.longest_pause)
+    enough = max(patience.gapless_quiet, PACE * activity.usual_pause)
     if activity.gapless and activity.released and quiet >= enough:
         return Evidence.GAPLESS
     if quiet >= patience.quiet:

@@ -61,7 +61,7 @@ def _complete_series(session: Session, watch: Watch) -> list[tuple[OpenSeries, E
 
 
 def _shape(session: Session, one: OpenSeries) -> Shape:
-    pause = studies.longest_pause(session, one.id, one.first_received_at)
+    pause = studies.usual_pause(session, one.id, one.first_received_at)
     return Shape(gap_of(studies.headers_of_series(session, one.id)), pause)
 
 

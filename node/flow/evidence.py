@@ -20,8 +20,8 @@ class Shape:
 
     gap: str
     """What keeps them from being a gapless stack; empty where they are one."""
-    longest_pause: timedelta = timedelta(0)
-    """Between two images."""
+    usual_pause: timedelta = timedelta(0)
+    """Between two images, the median."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Watch:
         why = evidence(activity, patience, self.now)
         if why is Evidence.GAPLESS:
             seen = shape()
-            activity = replace(activity, gapless=not seen.gap, longest_pause=seen.longest_pause)
+            activity = replace(activity, gapless=not seen.gap, usual_pause=seen.usual_pause)
             why = evidence(activity, patience, self.now)
         return why
 

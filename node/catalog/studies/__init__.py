@@ -8,7 +8,7 @@ from node.catalog.studies.images import (
     files_of_series,
     has_removed,
     headers_of_series,
-    longest_pause,
+    usual_pause,
 )
 from node.catalog.studies.states import (
     close_series,
@@ -45,7 +45,6 @@ __all__ = [
     "keep_verdict",
     "known_paths",
     "last_caller",
-    "longest_pause",
     "look_again",
     "open_series",
     "open_studies",
@@ -57,6 +56,7 @@ __all__ = [
     "study_uid",
     "subject_digest",
     "undecided",
+    "usual_pause",
     "verdicts_of_study",
     "versions_of",
 ]

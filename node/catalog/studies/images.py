@@ -60,15 +60,16 @@ def count_images(session: Session, study_id: int, series_id: int | None = None) 
     return int(session.execute(query.where(of, instance.c.version == VersionKind.AUTHORITATIVE)).scalar_one())
 
 
-def longest_pause(session: Session, series_id: int, since: datetime) -> timedelta:
-    """The longest time between two images of a series that came from some moment on."""
+def usual_pause(session: Session, series_id: int, since: datetime) -> timedelta:
+    """The median time between two images of a series that came from some moment on."""
     query = (
         select(instance.c.received_at)
         .where(instance.c.series_id == series_id, instance.c.received_at >= since)
         .order_by(instance.c.received_at)
     )
     times = session.scalars(query).all()
-    return max((then - before for before, then in pairwise(times)), default=timedelta(0))
+    pauses = sorted(then - before for before, then in pairwise(times))
+    return pauses[len(pauses) // 2] if pauses else timedelta(0)
 
 
 def ct_series_ids(session: Session, study_id: int) -> list[int]:
