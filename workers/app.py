@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery, signals
@@ -16,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from node import logs, queue
 from node.catalog import jobs
+from node.catalog.instant import now_of
 from node.catalog.session import Catalog
 from node.errors import NodusError
 from node.settings import Settings, load
@@ -60,7 +60,7 @@ def beat(settings: Settings, name: str, stop: threading.Event) -> None:
     """Say every few seconds that this worker is there, so that jobs are published for it; take it back at the end."""
     catalog = Workplace(settings).catalog
     while not stop.is_set():
-        _tell(catalog, lambda session: jobs.worker_seen(session, name, settings.worker_slots, datetime.now(UTC)))
+        _tell(catalog, lambda session: jobs.worker_seen(session, name, settings.worker_slots, now_of(session)))
         stop.wait(BEAT_EVERY_S)
     _tell(catalog, lambda session: jobs.worker_gone(session, name))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from node.domain.finding import NoduleType, Point
 from workers.networks.blocks import scaled_hu
+from workers.networks.budget import Budget, budget
 from workers.networks.classifier import Classifier
 from workers.networks.operating import OperatingPoint
 from workers.networks.patches import cube, upright, validity
@@ -19,8 +20,6 @@ from workers.networks.precision import fast_bf16
 from workers.networks.weights import ready
 from workers.volume import Mask, Volume
 
-BATCH = 16
-"""Patches in one pass."""
 LAST = 4
 """The last fourth of the candidates tells whether those behind them may hold nodules."""
 CALCIFIED_HU, CALCIFIED_SHARE = 180, 0.35
@@ -70,14 +69,19 @@ class Selection:
         return bool(self.limitations)
 
 
-def classify(volume: Volume, candidates: Sequence[Candidate], point: OperatingPoint | None = None) -> Selection:
+def classify(
+    volume: Volume,
+    candidates: Sequence[Candidate],
+    point: OperatingPoint | None = None,
+    may_take: Budget | None = None,
+) -> Selection:
     """Look at the best candidates again, best first as `detect` gives them; select those above the finding score.
 
     Raises WeightsError where the weights are not the recorded ones.
     """
     point = point or OperatingPoint()
     seen = candidates[: point.most_candidates]
-    return select(judge(volume, seen), len(candidates) - len(seen), point)
+    return select(judge(volume, seen, may_take), len(candidates) - len(seen), point)
 
 
 def select(judged: Sequence[Judged], unseen: int, point: OperatingPoint) -> Selection:
@@ -95,19 +99,20 @@ def select(judged: Sequence[Judged], unseen: int, point: OperatingPoint) -> Sele
     return Selection(tuple(nodules[:most]), tuple(limitations))
 
 
-def judge(volume: Volume, candidates: Sequence[Candidate]) -> tuple[Judged, ...]:
+def judge(volume: Volume, candidates: Sequence[Candidate], may_take: Budget | None = None) -> tuple[Judged, ...]:
     """Score every candidate, in the given order; nothing is dropped."""
-    network = ready("classifier")
+    may_take = may_take or budget()
+    network = ready("classifier", may_take.device)
     assert isinstance(network, Classifier)
     ct = upright(volume.hu, volume.affine)
     centers = ct.index(np.array([one.center_lps_mm for one in candidates]).reshape(-1, 3))
     judged: list[Judged] = []
-    for first in range(0, len(candidates), BATCH):
-        some = candidates[first : first + BATCH]
+    for first in range(0, len(candidates), may_take.batch):
+        some = candidates[first : first + may_take.batch]
         spacings = [network.config.spacing_mm(one.diameter_mm) for one in some]
         cut = [
             cube(ct, center, spacing, network.config.patch)
-            for center, spacing in zip(centers[first : first + BATCH], spacings, strict=True)
+            for center, spacing in zip(centers[first : first + may_take.batch], spacings, strict=True)
         ]
         seen = torch.stack([validity(ct.hu.shape, lines) for _, lines in cut])
         logits = look(network, torch.stack([hu for hu, _ in cut]), seen, [one.diameter_mm for one in some])

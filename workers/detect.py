@@ -1,5 +1,6 @@
 """Volume and lungs to candidates: one pass of NodeNet over the lungs, peaks, no two on one nodule."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 from node.domain.finding import Point
 from node.errors import OutOfMemory
 from workers.networks.blocks import scaled_hu
+from workers.networks.budget import USUAL_TILE_DEPTHS, Budget, budget, is_memory
 from workers.networks.nodenet import COARSE_STRIDE, FINE_STRIDE, MULTIPLE, REFERENCE_DIAMETER_MM, NodeNet
 from workers.networks.operating import OperatingPoint
 from workers.networks.patches import Line, Lines, Upright, sample, upright
@@ -25,8 +27,6 @@ HALO = 32
 """Voxels that neighbouring tiles share on each side; a multiple of the network's 16."""
 MOST_PEAKS = 500
 """Of one map, best first: bounds the time where a scan is nothing but noise."""
-TILE_DEPTHS = (1024, 160, 96)
-"""Slices of the resampled lungs in one pass; the next smaller is tried when memory runs out."""
 
 
 class LungField(Protocol):
@@ -56,18 +56,20 @@ class Peak:
     score: float
 
 
-def detect(volume: Volume, lungs: LungField, point: OperatingPoint | None = None) -> tuple[Candidate, ...]:
+def detect(
+    volume: Volume, lungs: LungField, point: OperatingPoint | None = None, may_take: Budget | None = None
+) -> tuple[Candidate, ...]:
     """Find everything that may be a nodule inside the lungs, best first.
 
     Raises OutOfMemory where even the smallest tile does not fit, WeightsError where the weights are not the recorded.
     """
-    point = point or OperatingPoint()
-    network = ready("detector")
+    point, may_take = point or OperatingPoint(), may_take or budget()
+    network = ready("detector", may_take.device)
     assert isinstance(network, NodeNet)
     ct = upright(volume.hu, volume.affine)
     lines = _lung_box(ct, lungs, network.config.spacing_mm)
     hu = sample(ct.hu, lines)
-    peaks = find_peaks(network, hu, point.candidate_score)
+    peaks = find_peaks(network, hu, point.candidate_score, may_take.tile_depths)
     return tuple(found for found in _candidates(peaks, lines, ct) if _in_lungs(found, lungs))
 
 
@@ -85,28 +87,26 @@ def _lung_box(ct: Upright, lungs: LungField, spacing_mm: float) -> Lines:
     return z, y, x
 
 
-def find_peaks(network: NodeNet, hu: Tensor, least_score: float) -> list[Peak]:
+def find_peaks(
+    network: NodeNet, hu: Tensor, least_score: float, tile_depths: Sequence[int] = USUAL_TILE_DEPTHS
+) -> list[Peak]:
     """Run NodeNet over a resampled image (z, y, x) in HU and return its peaks, best first, one for each nodule."""
     spacing = network.config.spacing_mm
     found: list[Peak] = []
-    for maps, stride in zip(_maps(network, hu), (FINE_STRIDE, COARSE_STRIDE), strict=True):
+    for maps, stride in zip(_maps(network, hu, tile_depths), (FINE_STRIDE, COARSE_STRIDE), strict=True):
         found.extend(_peaks(maps, stride, spacing, least_score))
     return _distinct(sorted(found, key=lambda peak: -peak.score), spacing)
 
 
-def _maps(network: NodeNet, hu: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps of the whole image; in tiles along z where memory does not allow one pass."""
-    for depth in TILE_DEPTHS:
+def _maps(network: NodeNet, hu: Tensor, tile_depths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Both maps of the whole image; in smaller tiles along z where memory does not allow the larger."""
+    for depth in tile_depths:
         try:
             return _tiled(network, hu, depth)
         except (MemoryError, RuntimeError) as error:
-            if not _is_memory(error):
+            if not is_memory(error):
                 raise
     raise OutOfMemory("There is not enough memory to read the lungs even in small parts.")
-
-
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _tiled(network: NodeNet, hu: Tensor, depth: int) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from workers.classify import Judged, classify, composition
 from workers.detect import detect
 from workers.lungs import Lungs, segment_lungs
 from workers.measure import Measured, measure
+from workers.networks.budget import budget, naming_memory
 from workers.networks.operating import OperatingPoint
 from workers.networks.weights import KINDS, in_use, ready
 from workers.quality import check_quality
@@ -75,20 +76,23 @@ def models(point: OperatingPoint | None = None) -> Models:
 def prepare() -> None:
     """Load the networks now, so that the first study does not wait for them. Raises WeightsError."""
     for name in KINDS:
-        ready(name)
+        ready(name, budget().device)
 
 
+@naming_memory()
 def read(
     paths: Sequence[Path],
     limitations: Sequence[str] = (),
     progress: Progress = lambda stage, percent: None,
     point: OperatingPoint | None = None,
+    economy: int = 0,
 ) -> Reading:
     """Read one CT series. `limitations` are those known from its headers; what the pixels add comes behind them.
 
+    `economy`: how sparing with memory, see `workers.networks.budget`; the findings do not depend on it.
     Raises BadInput where the images cannot be read (NotAChest where they show no lungs), OutOfMemory, WeightsError.
     """
-    watch = Stopwatch(progress)
+    watch, may_take = Stopwatch(progress), budget(economy)
     with watch.stage("read images", 5):
         series = load_series(paths)
         volume = series.volume
@@ -96,12 +100,12 @@ def read(
         lungs = segment_lungs(volume)
         limits = (*limitations, *check_quality(volume, lungs))
     with watch.stage("detect", 30):
-        candidates = detect(volume, lungs, point)
+        candidates = detect(volume, lungs, point, may_take)
     with watch.stage("classify", 55):
-        selection = classify(volume, candidates, point)
+        selection = classify(volume, candidates, point, may_take)
         judged, limits = selection.nodules, (*limits, *selection.limitations)
     with watch.stage("segment", 70):
-        masks = segment(volume, judged)
+        masks = segment(volume, judged, may_take)
     with watch.stage("measure", 80):
         measured = [measure(volume, mask) for mask in masks]
         smallest = smallest_assessed_mm(paths)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from node.domain.finding import Point
 from workers.networks.blocks import scaled_hu
+from workers.networks.budget import Budget, budget
 from workers.networks.patches import Line, Lines, Upright, cube, sample, upright
 from workers.networks.precision import fast_bf16
 from workers.networks.segmenter import Segmenter
@@ -18,7 +19,7 @@ from workers.networks.weights import ready
 from workers.volume import Mask, Volume
 
 BATCH = 8
-"""Patches in one pass."""
+"""Patches in one pass, where memory allows."""
 INSIDE = 0.5
 """Share above which a voxel belongs to the nodule."""
 
@@ -35,23 +36,27 @@ class Sphere(Protocol):
     def diameter_mm(self) -> float: ...
 
 
-def segment(volume: Volume, candidates: Sequence[Sphere]) -> tuple[Mask, ...]:
+def segment(volume: Volume, candidates: Sequence[Sphere], may_take: Budget | None = None) -> tuple[Mask, ...]:
     """Outline each candidate on the volume's own grid; a voxel goes to the first candidate that claims it.
 
     Raises WeightsError where the weights are not the recorded ones.
     """
-    network = ready("segmenter")
+    may_take = may_take or budget()
+    network = ready("segmenter", may_take.device)
     assert isinstance(network, Segmenter)
     ct = upright(volume.hu, volume.affine)
+    batch = min(BATCH, may_take.batch)
     taken: list[tuple[Box, NDArray[np.bool_]]] = []
-    for (share, box), one in zip(_shares(network, ct, candidates), candidates, strict=True):
+    for (share, box), one in zip(_shares(network, ct, candidates, batch), candidates, strict=True):
         center = ct.index(np.array([one.center_lps_mm]))[0] - [part.start for part in box]
         free = _free(box, taken)
         taken.append((box, _one_piece((share > INSIDE) & free, free, center)))
     return tuple(_to_mask(ct, box, voxels) for box, voxels in taken)
 
 
-def _shares(network: Segmenter, ct: Upright, spheres: Sequence[Sphere]) -> list[tuple[NDArray[np.float32], Box]]:
+def _shares(
+    network: Segmenter, ct: Upright, spheres: Sequence[Sphere], batch: int
+) -> list[tuple[NDArray[np.float32], Box]]:
     """For each sphere the share of nodule in each native voxel of a box around it."""
     config = network.config
     centers = ct.index(np.array([one.center_lps_mm for one in spheres]).reshape(-1, 3))
@@ -60,8 +65,8 @@ def _shares(network: Segmenter, ct: Upright, spheres: Sequence[Sphere]) -> list[
         for center, one in zip(centers, spheres, strict=True)
     ]
     shares: list[Tensor] = []
-    for first in range(0, len(cubes), BATCH):
-        shares.extend(predict(network, torch.stack([hu for hu, _ in cubes[first : first + BATCH]])))
+    for first in range(0, len(cubes), batch):
+        shares.extend(predict(network, torch.stack([hu for hu, _ in cubes[first : first + batch]])))
     return [to_native(share, lines, ct.hu.shape) for share, (_, lines) in zip(shares, cubes, strict=True)]
 
 

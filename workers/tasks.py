@@ -3,16 +3,22 @@
 import logging
 import os
 import secrets
+import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from node.catalog import audit, findings, jobs, outbox, studies
+from node.catalog.instant import now_of
 from node.catalog.jobs import Job
 from node.catalog.revisions import record_failure
 from node.catalog.session import Catalog
@@ -29,6 +35,9 @@ log = logging.getLogger(__name__)
 STALE_WAIT = timedelta(seconds=5)
 """Images came after the job was made: the node is about to replace it."""
 BEATS_PER_LEASE = 4
+SAVE_EVERY_S = 2.0
+AWAY = (OperationalError, InterfaceError)
+"""What a database raises that does not answer."""
 
 
 class Workplace:
@@ -47,6 +56,10 @@ class Workplace:
         """How long a claim holds without a heartbeat."""
         return timedelta(seconds=self.settings.lease_s)
 
+    def results_of(self, job_id: int, token: str) -> Path:
+        """Where a claim keeps its results: who lost the lease cannot overwrite what another saved."""
+        return self.settings.data / "results" / str(job_id) / token
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -57,24 +70,36 @@ class Claim:
     token: str
 
     def progress(self, stage: str, percent: int) -> None:
-        """Say how far it is. Raises LeaseLost."""
-        with self.workplace.catalog.writing() as session:
-            jobs.report_progress(session, self.job.id, self.token, stage, percent)
+        """Say how far it is, where the database hears it. Raises LeaseLost."""
+        try:
+            with self.workplace.catalog.writing() as session:
+                jobs.report_progress(session, self.job.id, self.token, stage, percent)
+        except AWAY as error:
+            log.warning("the database is away", extra={**_names(self.job), "error": type(error).__name__})
 
     def beat(self) -> None:
         """Prolong the lease. Raises LeaseLost."""
         with self.workplace.catalog.writing() as session:
-            jobs.heartbeat(session, self.job.id, self.token, _now(), self.workplace.lease)
+            jobs.heartbeat(session, self.job.id, self.token, now_of(session), self.workplace.lease)
 
     def give_back(self, wait: timedelta = timedelta(0)) -> None:
         """Let somebody else do it; the attempt does not count."""
         with self.workplace.catalog.writing() as session:
-            jobs.give_back(session, self.job.id, self.token, _now() + wait)
+            jobs.give_back(session, self.job.id, self.token, now_of(session) + wait)
 
     def fail(self, failure: Failure, text: str) -> None:
         """Record a failed attempt."""
         with self.workplace.catalog.writing() as session:
-            record_failure(session, jobs.holder(session, self.job.id, self.token), failure, text, _now())
+            job = jobs.holder(session, self.job.id, self.token)
+            record_failure(session, job, failure, text, now_of(session))
+
+    def clear_away(self) -> None:
+        """Remove what it wrote, unless it was saved after all: the answer to a COMMIT may have been lost."""
+        claim = (self.job.id, self.token)
+        with self.workplace.catalog.reading() as session:
+            forgotten = jobs.forgotten_claims(session, [claim])
+        if claim in forgotten:
+            shutil.rmtree(self.workplace.results_of(*claim), ignore_errors=True)
 
 
 def perform(workplace: Workplace, job_id: int) -> None:
@@ -83,14 +108,18 @@ def perform(workplace: Workplace, job_id: int) -> None:
     if claim is None:
         return
     log.info("job claimed", extra=_names(claim.job))
-    with suppress(LeaseLost), _heartbeat(claim):
-        work(claim)
+    with _heartbeat(claim):
+        try:
+            work(claim)
+        except LeaseLost:
+            log.warning("the lease was lost", extra=_names(claim.job))
+            claim.clear_away()
 
 
 def _claim(workplace: Workplace, job_id: int) -> Claim | None:
     token, name = secrets.token_hex(16), f"{socket.gethostname()}-{os.getpid()}"
     with workplace.catalog.writing() as session:
-        job = jobs.claim(session, job_id, token, name, _now(), workplace.lease)
+        job = jobs.claim(session, job_id, token, name, now_of(session), workplace.lease)
         if job is None:
             return None
         detail: Detail = {"worker": name, "attempt": job.attempts}
@@ -99,15 +128,14 @@ def _claim(workplace: Workplace, job_id: int) -> Claim | None:
 
 
 def work(claim: Claim) -> None:
-    """Run the job and end it: with results, with a failure by class, or back in the queue."""
+    """Run the job and end it: with results, with a failure by class, or back in the queue. Raises LeaseLost."""
     try:
         report = _report(claim)
         if report is None:
             claim.give_back(STALE_WAIT)
         else:
-            _save(claim, report)
+            _save_when_it_can_be(claim, report)
     except LeaseLost:
-        log.warning("the lease was lost", extra=_names(claim.job))
         raise
     except (OutOfMemory, MemoryError):
         claim.fail(Failure.OUT_OF_MEMORY, "Not enough memory.")
@@ -128,10 +156,21 @@ def _report(claim: Claim) -> "Report | None":
     return desk.analyse() if claim.job.kind is JobKind.ANALYSIS else desk.tell()
 
 
+def _save_when_it_can_be(claim: Claim, report: "Report") -> None:
+    """A database that is away for minutes does not cost a reading. Raises LeaseLost when it came back too late."""
+    while True:
+        try:
+            return _save(claim, report)
+        except AWAY as error:
+            log.warning("results wait for the database", extra={**_names(claim.job), "error": type(error).__name__})
+            time.sleep(SAVE_EVERY_S)
+
+
 def _save(claim: Claim, report: "Report") -> None:
     """Findings, results, held outbox rows and the end of the job: all of it, or nothing when the lease is lost."""
-    job, now = claim.job, _now()
+    job = claim.job
     with claim.workplace.catalog.writing() as session:
+        now = now_of(session)
         jobs.finish(
             session,
             job.id,
@@ -187,7 +226,3 @@ def _event(kind: EventKind, job: Job, detail: Detail) -> Event:
 
 def _names(job: Job) -> dict[str, object]:
     return {"job": job.id, "study": job.study_instance_uid}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

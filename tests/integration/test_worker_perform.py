@@ -1,10 +1,14 @@
 """workers/tasks.py on both databases: a job in a worker's hands ends as what it is."""
 
 import hashlib
+import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from sqlalchemy import update
 
 from node.catalog import installation, tables
 from node.catalog.revisions import Plan, open_revision
@@ -13,11 +17,14 @@ from node.domain.job import Failure, JobKind
 from node.domain.peers import Destination
 from node.errors import LeaseLost
 from node.settings import Settings
-from node.spool import Spool
+from node.spool import Spool, write_durably
 from tests.conftest import AUDIT_KEY
 from tests.flow import Flow
+from tests.scarcity import MORE_THAN_THERE_IS, limited_memory
+from tests.servers import Postgres, eventually
 from tests.studies import Series, after
-from workers import tasks
+from workers import pipeline, report, tasks
+from workers.networks.budget import Budget, budget
 from workers.tasks import Claim, Workplace
 
 CHEST = Series()
@@ -43,6 +50,13 @@ def queued(catalog: Catalog, spool: Spool, series: Series) -> Flow:
     flow.take(series.payloads())
     flow.complete(after(3))
     return flow
+
+
+def let_in(server: Postgres, url: str, whether: str) -> None:
+    """Whether PostgreSQL serves one of its databases; who is in is put out."""
+    name = url.rpartition("/")[2]
+    server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {whether}")
+    server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
 
 def as_saved(flow: Flow, data: Path) -> bool:
@@ -99,6 +113,59 @@ def test_the_same_reading_again_after_one_that_nobody_saw_has_the_same_identity(
     first, second = ({row["sop_instance_uid"] for row in flow.rows(tables.result, job_id=each)} for each in (1, 2))
     assert first == second
     assert flow.outbox() == [(1, "SR", "cancelled"), (2, "SR", "held")]
+
+
+def test_a_reading_that_takes_too_much_memory_is_done_again_with_less_until_it_fits(
+    catalog: Catalog, spool: Spool, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, tried = queued(catalog, spool, CHEST), []
+
+    def usual_only_with_plenty(economy: int) -> Budget:
+        tried.append(economy)
+        with limited_memory():
+            torch.empty(16 if economy == 2 else MORE_THAN_THERE_IS, dtype=torch.uint8)
+        return budget(economy)
+
+    monkeypatch.setattr(pipeline, "budget", usual_only_with_plenty)
+    for _ in range(3):
+        tasks.perform(workplace, 1)
+        with catalog.writing() as session:
+            session.execute(update(tables.job).values(not_before=after(0)))
+    assert tried == [0, 1, 2]
+    assert [(job["state"], job["attempts"], job["economy"]) for job in flow.jobs()] == [("done", 3, 2)]
+    failures = [json.loads(entry.detail) for entry in flow.audit("job failed")]
+    assert [(each["failure"], each["text"]) for each in failures] == [("out of memory", "Not enough memory.")] * 2
+
+
+def test_a_database_that_is_away_when_a_reading_ends_gets_it_when_it_is_back(
+    spool: Spool,
+    data: Path,
+    postgres_server: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(tasks, "SAVE_EVERY_S", 0.1)
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    with postgres_server.database() as url:
+        catalog, place = Catalog(url, AUDIT_KEY), Workplace(Settings(data=data, database_url=url))
+        with catalog.writing() as session:
+            installation.make(session)
+        flow = queued(catalog, spool, CHEST)
+
+        def write_and_lose_the_database(path: Path, content: bytes) -> None:
+            write_durably(path, content)
+            let_in(postgres_server, url, "false")
+
+        monkeypatch.setattr(report, "write_durably", write_and_lose_the_database)
+        doing = threading.Thread(target=tasks.perform, args=(place, 1))
+        doing.start()
+        eventually(lambda: "results wait for the database" in caplog.text, what="the worker waits")
+        let_in(postgres_server, url, "true")
+        doing.join(30)
+        assert [job["state"] for job in flow.jobs()] == ["done"]
+        assert as_saved(flow, data)
+        for each in (catalog, place.catalog):
+            each.close()
 
 
 def test_a_result_that_cannot_be_saved_is_a_failure_with_its_own_name(

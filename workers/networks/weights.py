@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -114,17 +115,21 @@ def sha256_of(path: Path) -> str:
 
 def ready(name: str, device: str = "cpu") -> nn.Module:
     """The recorded network, checked, moved to a device and laid out for speed; loaded once a process."""
-    return _loaded(name, device, FOLDER).network
+    return _on(device, name, FOLDER)
 
 
-def in_use(name: str, device: str = "cpu") -> Record:
+def in_use(name: str) -> Record:
     """The record of the network that `ready` gives, whatever was installed since it was loaded."""
-    return _loaded(name, device, FOLDER).record
+    return _loaded(name, FOLDER).record
 
 
 @lru_cache(maxsize=4)
-def _loaded(name: str, device: str, folder: Path) -> Loaded:
+def _loaded(name: str, folder: Path) -> Loaded:
     """Network and record stay together: a result must name the weights that read, not those of the registry by now."""
-    loaded = _checked(name, folder)
-    network = loaded.network.to(device).to(memory_format=torch.channels_last_3d)
-    return Loaded(network, loaded.record)
+    return _checked(name, folder)
+
+
+@lru_cache(maxsize=8)
+def _on(device: str, name: str, folder: Path) -> nn.Module:
+    """A copy for each device: a reading that ran out of the GPU's memory goes to the CPU."""
+    return deepcopy(_loaded(name, folder).network).to(device).to(memory_format=torch.channels_last_3d)

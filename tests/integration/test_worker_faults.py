@@ -1,0 +1,159 @@
+"""Workers as processes that die, stop and come back: a job is done once, and what kills workers stops nobody else."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, select
+
+from node.catalog import tables
+from tests.sender import send
+from tests.servers import HASTY, Nodus, eventually, nodus
+from tests.servers.processes import end
+from tests.studies import Series
+
+pytest.importorskip("torch")
+
+LEASE_S = 2
+READY_WITHIN_S = 120.0
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Nodus]:
+    """A node whose workers are ours, and whose destination never answers."""
+    with nodus(tmp_path / "data", "--pacs", "PACS@127.0.0.1:9", senders=HASTY, lease_s=LEASE_S) as running:
+        yield running
+
+
+@contextmanager
+def worker(node: Nodus, obeys: str = "", slots: int = 1, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that studies can command, from when it says that it is there."""
+    number = len(list(node.data.parent.glob("worker*.log")))
+    known = {row["name"] for row in rows(node, tables.worker)}
+    values = {**node.environment, "NODUS_DATA": str(node.data), "NODUS_WORKER_SLOTS": str(slots)}
+    values |= {"AT_WILL": obeys, "REMAP_SIGTERM": "SIGQUIT", **environment}
+    with (node.data.parent / f"worker{number}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.worker_at_will"], env={**os.environ, **values}, stdout=log, stderr=log
+        )
+    try:
+        eventually(lambda: {row["name"] for row in rows(node, tables.worker)} - known, READY_WITHIN_S, "it is there")
+        yield process
+    finally:
+        end(process)
+
+
+def log_of(node: Nodus, number: int) -> str:
+    """What a worker has said."""
+    return (node.data.parent / f"worker{number}.log").read_text()
+
+
+def rows(node: Nodus, table: Table) -> list[dict[str, Any]]:
+    """Everything in a table."""
+    with node.catalog.reading() as session:
+        return [dict(row) for row in session.execute(select(table).order_by(*table.primary_key)).mappings()]
+
+
+def job_of(node: Nodus, series: Series, kind: str = "analysis") -> dict[str, Any] | None:
+    """The job of a study, once there is one."""
+    studies = {row["study_instance_uid"]: row["id"] for row in rows(node, tables.study)}
+    found = [row for row in rows(node, tables.job) if row["study_id"] == studies.get(series.study_uid)]
+    return next((row for row in found if row["kind"] == kind), None)
+
+
+def ends(node: Nodus, series: Series, state: str, kind: str = "analysis") -> dict[str, Any]:
+    """Its job, when it has come to a state."""
+    reached = lambda: (job := job_of(node, series, kind)) is not None and job["state"] == state and job  # noqa: E731
+    return eventually(reached, READY_WITHIN_S, f"{kind} is {state}") or {}
+
+
+def commanded(study: str, what: str) -> Series:
+    """A study that commands the worker that reads it."""
+    return Series(study).having(SeriesDescription=what)
+
+
+def saved(node: Nodus) -> dict[Path, str]:
+    """Every file of a result, and its SHA-256."""
+    files = [path for path in (node.data / "results").rglob("*") if path.is_file()]
+    return {path.relative_to(node.data): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def named(node: Nodus) -> dict[Path, str]:
+    """The same as SQL has it."""
+    return {Path(row["path"]): row["sha256"] for row in rows(node, tables.result)}
+
+
+def test_a_worker_that_was_stopped_beyond_its_lease_saves_nothing_and_works_on(node: Nodus) -> None:
+    first, second = commanded("first", "stop"), commanded("second", "nothing special")
+    with worker(node, obeys="stop"):
+        send(node.dicom_port, first.payloads())
+        eventually(lambda: saved(node), READY_WITHIN_S, "the results are written, and the worker stops")
+        (claimed,) = node.audit("job claimed")
+        stopped = json.loads(claimed.detail)["worker"]
+        with worker(node):
+            done = ends(node, first, "done")
+        assert (done["attempts"], done["worker"] != stopped) == (2, True)
+        results, outbox = rows(node, tables.result), rows(node, tables.outbox)
+        os.kill(int(stopped.rpartition("-")[2]), signal.SIGCONT)
+        eventually(lambda: "the lease was lost" in log_of(node, 0), what="the stopped worker sees that it was late")
+        eventually(lambda: saved(node) == named(node), what="it takes away what it wrote")
+        assert [row["kind"] for row in outbox] == ["SR"]
+        assert rows(node, tables.result) == results
+        assert [{**row, **VARYING} for row in rows(node, tables.outbox)] == [{**row, **VARYING} for row in outbox]
+        send(node.dicom_port, second.payloads())
+        assert ends(node, second, "done")["worker"] == stopped
+    assert saved(node) == named(node)
+    assert len(node.audit("job done")) == 2
+    assert "rows verified" in node.command("audit", "verify")
+
+
+VARYING = {"state": "", "attempts": 0, "failures": 0, "error": "", "not_before": None}
+"""Of a delivery that is tried meanwhile."""
+
+
+def test_a_study_that_kills_its_workers_ends_dead_and_the_others_go_on(node: Nodus) -> None:
+    poison, others = commanded("poison", "kill"), [commanded(f"other{n}", "nothing special") for n in range(3)]
+    with worker(node, obeys="kill", slots=2):
+        for series in (others[0], poison, *others[1:]):
+            send(node.dicom_port, series.payloads())
+        dead = ends(node, poison, "dead")
+        told = ends(node, poison, "done", kind="notice")
+        done = [ends(node, series, "done") for series in others]
+    assert (dead["failure"], dead["failure_text"], dead["attempts"]) == ("lost worker", "The worker fell silent.", 3)
+    assert [job["attempts"] for job in done] == [1, 1, 1]
+    assert [row["kind"] for row in rows(node, tables.outbox) if row["job_id"] == told["id"]] == ["SR"]
+    (study,) = [row for row in rows(node, tables.study) if row["study_instance_uid"] == poison.study_uid]
+    assert (study["outcome"], study["reasons"]) == ("not analysed", ["The analysis failed: lost worker."])
+    (listed,) = node.json("jobs", "--state", "dead")
+    assert (listed["id"], listed["failure"]) == (dead["id"], "lost worker")
+
+
+def test_a_running_analysis_is_cancelled_and_a_drained_node_begins_nothing(node: Nodus, tmp_path: Path) -> None:
+    held, waiting = commanded("held", "hold"), commanded("waiting", "nothing special")
+    hold = tmp_path / "hold"
+    hold.touch()
+    with worker(node, obeys="hold", AT_WILL_HOLDS=str(hold)):
+        send(node.dicom_port, held.payloads())
+        running = ends(node, held, "running")
+        assert "1 jobs still run" in node.command("drain", "--timeout", "0", code=1)
+        node.command("cancel", str(running["id"]))
+        assert "No job runs" in node.command("drain", "--timeout", "30")
+        send(node.dicom_port, waiting.payloads())
+        ends(node, waiting, "queued")
+        hold.unlink()
+        eventually(lambda: "the lease was lost" in log_of(node, 0), what="the worker sees that it was cancelled")
+        assert ends(node, held, "queued", kind="notice")["attempts"] == 0
+        assert node.json("status", code=1)["drained"]
+        node.command("drain", "--off")
+        ends(node, waiting, "done")
+        ends(node, held, "done", kind="notice")
+    assert ends(node, held, "cancelled")["attempts"] == 1
+    assert saved(node) == named(node)

@@ -1,0 +1,60 @@
+"""A worker that a study can command: `python -m tests.worker_at_will`, with what it obeys in AT_WILL.
+
+The Series Description of the images says what happens when they are read: "kill" ends the process as the out-of-memory
+killer would, "stop" stops it just before it saves, "hold" keeps it reading until the file in AT_WILL_HOLDS is gone.
+Whatever AT_WILL does not name is read as usual.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from celery import signals
+from pydicom import dcmread
+
+from workers import app, tasks
+
+OBEYS = os.environ.get("AT_WILL", "").split()
+
+
+def _command(paths: Sequence[Path]) -> str:
+    told = str(dcmread(paths[0], specific_tags=["SeriesDescription"]).SeriesDescription)
+    return told if told in OBEYS else ""
+
+
+def _hold() -> None:
+    while Path(os.environ["AT_WILL_HOLDS"]).exists():
+        Event().wait(0.02)
+
+
+@signals.worker_process_init.connect(weak=False)
+def obey(**_: Any) -> None:
+    """In a child of the pool, after it has prepared itself."""
+    from workers import pipeline
+
+    before_saving: list[Callable[[], None]] = []
+    read, save = pipeline.read, tasks._save
+
+    def reading(paths: Sequence[Path], *given: Any, **named: Any) -> Any:
+        command = _command(paths)
+        if command == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if command == "stop":
+            before_saving.append(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+        if command == "hold":
+            _hold()
+        return read(paths, *given, **named)
+
+    def saving(*given: Any) -> None:
+        while before_saving:
+            before_saving.pop()()
+        save(*given)
+
+    pipeline.read, tasks._save = reading, saving
+
+
+if __name__ == "__main__":
+    app.main()
