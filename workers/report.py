@@ -15,6 +15,7 @@ from node.domain.delivery import ResultKind
 from node.domain.eligibility import judge, says_chest
 from node.domain.finding import Finding
 from node.domain.outcome import Conclusion, Outcome
+from node.domain.retention import REMOVED
 from node.errors import BadInput, NotAChest
 from node.settings import Settings
 from node.spool import write_durably
@@ -62,11 +63,14 @@ class Desk:
             headers = studies.headers_of_series(session, self._series_id)
             verdict = judge(headers)
             files = studies.files_of_series(session, self._series_id, verdict.instance_uids)
+            removed = studies.has_removed(session, self._series_id)
         if verdict.digest != self.job.digest:
             return None
+        if removed:
+            return self._notice((REMOVED,), self._ct_files())
         paths = [self.settings.data / path for path, _ in files.values()]
         try:
-            reading = pipeline.read(paths, verdict.reasons, self.progress)
+            reading = pipeline.read(paths, verdict.reasons, self.progress, economy=self.job.economy)
         except BadInput as error:
             if isinstance(error, NotAChest) and not says_chest(headers):
                 return Report(Conclusion(Outcome.NOT_ANALYSED, (str(error),)))
@@ -76,9 +80,14 @@ class Desk:
 
     def tell(self) -> Report:
         """Only say that the study was not analysed, and why."""
+        return self._notice(self.job.reasons, self._ct_files())
+
+    def _ct_files(self) -> dict[str, tuple[str, str]]:
         with self.catalog.reading() as session:
             files = studies.ct_files_of_study(session, self.job.study_id)
-        return self._notice(self.job.reasons, files)
+        if not files:
+            raise BadInput("Every image of the study was removed by retention; send the study again.")
+        return files
 
     @property
     def _series_id(self) -> int:
