@@ -12,7 +12,7 @@ from node.errors import NodusError
 
 LEAST_OF = {
     "pynetdicom": logging.CRITICAL,
-    "pydicom": logging.ERROR,
+    "pydicom": logging.CRITICAL,
     "highdicom": logging.WARNING,
     "sqlalchemy": logging.WARNING,
     "alembic": logging.WARNING,

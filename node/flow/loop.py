@@ -53,7 +53,7 @@ class Loop:
             try:
                 more = self._step()
                 self.failures = 0
-            except Exception:  # noqa: BLE001 - the one broad except of a loop; it records the failure
+            except BaseException:  # noqa: BLE001 - the one broad except of a loop; Rust's panics are no Exception
                 more = False
                 self._record_failure()
             for loop in self._then if more else ():

@@ -17,7 +17,8 @@ from node.domain.reception import Reception
 from node.domain.study import Arrival, Version, VersionKind
 from node.errors import BadInput
 from node.headers import read_header
-from node.headers.versions import compare
+from node.headers.decoding import Decoder
+from node.headers.versions import Decoded, compare
 from node.removal import came_after
 from node.spool import Spool, reception_of
 
@@ -140,10 +141,11 @@ def register(catalog: Catalog, spool: Spool, batch: Sequence[Arrival]) -> None:
 
     Versions of one instance are compared between transactions: to read large files takes as long as it takes.
     """
-    for part in _parts(batch):
-        compared: Compared = {}
-        while unknown := _enter(catalog, spool, part, compared):
-            compared |= {pair: _kind(spool, pair, others) for pair, others in unknown.items()}
+    with Decoder() as decoder:
+        for part in _parts(batch):
+            compared: Compared = {}
+            while unknown := _enter(catalog, spool, part, compared):
+                compared |= {pair: _kind(spool, pair, others, decoder.digest) for pair, others in unknown.items()}
 
 
 def _parts(batch: Sequence[Arrival]) -> list[list[Arrival]]:
@@ -187,11 +189,11 @@ def _come_again(session: Session, spool: Spool, known: Sequence[Arrival]) -> Non
         studies.come_again(session, back)
 
 
-def _kind(spool: Spool, pair: Pair, others: Sequence[str]) -> VersionKind:
+def _kind(spool: Spool, pair: Pair, others: Sequence[str], decoded: Decoded) -> VersionKind:
     """What a new file is beside the one that counts; the same as any other that is here, it is a duplicate too."""
-    kind = compare(*map(spool.absolute, pair))
+    kind = compare(spool.absolute(pair[0]), spool.absolute(pair[1]), decoded)
     same = kind is VersionKind.DUPLICATE or any(
-        compare(spool.absolute(other), spool.absolute(pair[1])) is VersionKind.DUPLICATE for other in others
+        compare(spool.absolute(other), spool.absolute(pair[1]), decoded) is VersionKind.DUPLICATE for other in others
     )
     return VersionKind.DUPLICATE if same else kind
 

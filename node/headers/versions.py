@@ -2,17 +2,20 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
-from pydicom.pixels.utils import iter_pixels
 from pydicom.tag import BaseTag
 
 from node.domain.study import VersionKind
+from node.headers.decoding import pixel_digest
+
+Decoded = Callable[[Path], str | None]
+"""Digest of the values of all pixels of a file; None where nothing decodes them."""
 
 CONFLICTING: Mapping[str, tuple[str, ...]] = {
     "Where it is filed: another image of another series": (
@@ -94,7 +97,7 @@ class Content:
     lossless: bool
 
 
-def compare(first: Path, second: Path) -> VersionKind:
+def compare(first: Path, second: Path, decoded: Decoded = pixel_digest) -> VersionKind:
     """What the second file of an instance is beside the first: DUPLICATE, DEMOGRAPHICS or CONFLICT.
 
     Values are compared as they are parsed: byte order, VR encoding, character set and padding do not count, nor does a
@@ -105,7 +108,9 @@ def compare(first: Path, second: Path) -> VersionKind:
             one, other = (content_of(dcmread(path)) for path in (first, second))
         except Exception:  # noqa: BLE001 - whatever pydicom raises for it: a broken file must not hold up the others
             return VersionKind.CONFLICT
-        if one.image != other.image or not (one.pixels == other.pixels or _same_pixels(one, other, first, second)):
+        if one.image != other.image or not (
+            one.pixels == other.pixels or _same_pixels(one, other, map(decoded, (first, second)))
+        ):
             return VersionKind.CONFLICT
     return VersionKind.DUPLICATE if one.description == other.description else VersionKind.DEMOGRAPHICS
 
@@ -171,21 +176,9 @@ def _of_frames(item: Dataset) -> list[tuple[int, object]]:
     return found
 
 
-def _same_pixels(one: Content, other: Content, first: Path, second: Path) -> bool:
+def _same_pixels(one: Content, other: Content, digests: Iterable[str | None]) -> bool:
     """Whether two encodings hold the same values; no, where that cannot be found out."""
     if not (one.lossless and other.lossless):
         return False
-    decoded = _decoded(first)
-    return decoded is not None and decoded == _decoded(second)
-
-
-def _decoded(path: Path) -> bytes | None:
-    """Digest of the values of all frames, one frame in memory at a time; None where nothing here decodes them."""
-    digest = hashlib.sha256()
-    try:
-        for frame in iter_pixels(path, raw=True):
-            digest.update(repr(frame.shape).encode())
-            digest.update(frame.astype(frame.dtype.newbyteorder("<")).tobytes())
-    except Exception:  # noqa: BLE001 - no numpy, no decoder, or a broken stream: each plugin raises its own
-        return None
-    return digest.digest()
+    decoded = [digest for digest in digests if digest]
+    return len(decoded) == 2 and decoded[0] == decoded[1]

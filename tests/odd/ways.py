@@ -36,8 +36,8 @@ class Try:
         return f"{self.odd.file}\t{self.odd.way}\t{status}\t{ending}".rstrip()
 
 
-def file_of(node: Nodus, odd: Odd) -> Path:
-    """Where a node must keep exactly these bytes."""
+def file_of(odd: Odd) -> Path:
+    """Where a node must keep exactly these bytes, relative to its data directory."""
     payload = odd.payload
     key = hashlib.sha256(payload.sop_instance_uid.encode()).hexdigest()
     digest = hashlib.sha256(payload.data_set).hexdigest()
@@ -46,7 +46,7 @@ def file_of(node: Nodus, odd: Odd) -> Path:
 
 def is_kept(node: Nodus, odd: Odd) -> bool:
     """Whether these very bytes are on disk."""
-    path = node.data / file_of(node, odd)
+    path = node.data / file_of(odd)
     return path.is_file() and data_set_of(path) == odd.payload.data_set
 
 

@@ -33,7 +33,7 @@ class Steps:
             self.done.set()
             return False
         answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -99,3 +99,13 @@ def test_stop_ends_the_thread_after_the_turn_that_is_running(loops: list[Loop]) 
 
 def test_a_loop_that_never_started_can_be_stopped() -> None:
     Loop("test", Steps(), 1).stop(10)
+
+
+def test_a_panic_that_is_no_exception_ends_no_loop(loops: list[Loop]) -> None:
+    class Panic(BaseException):
+        """As pyo3_runtime.PanicException is one."""
+
+    steps = Steps(Panic("in Rust"), Panic("again"))
+    loop = run(loops, steps, every_s=0.01)
+    assert steps.done.wait(10)
+    eventually(lambda: loop.failures == 0)

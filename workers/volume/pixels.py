@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from node.errors import BadInput
+from node.headers.panics import panics_as_bad_input
 from workers.volume.planes import Plane, readable
 
 MAX_VOXELS = 1_500_000_000
@@ -49,7 +50,7 @@ def read_hu(planes: Sequence[Plane]) -> NDArray[np.int16]:
     hu = np.empty((len(planes), rows, columns), np.int16)
     by_file = groupby(sorted(enumerate(planes), key=lambda pair: str(pair[1].path)), key=lambda pair: pair[1].path)
     tasks = [list(group) for _, group in by_file]
-    with readable("the pixels of an image"), ThreadPoolExecutor(DECODING_THREADS) as pool:
+    with readable("the pixels of an image"), panics_as_bad_input(), ThreadPoolExecutor(DECODING_THREADS) as pool:
         for _ in pool.map(lambda task: _decode_file(task, hu), tasks):
             pass
     return hu
