@@ -88,7 +88,7 @@ def removing_files(data: Path) -> Iterator[bool]:
 
 def _lock_file(data: Path, name: str = "nodus.lock") -> BinaryIO:
     try:
-        return (data / name).open("ab")
+        return os.fdopen(os.open(data / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb")
     except OSError as error:
         raise SettingsError(
             f"The data directory {data} cannot be written ({reason_of(error)}); choose another --data."
