@@ -99,7 +99,7 @@ def _analysed(
         header.sop_instance_uid: path for path, header in found[chosen].items() if header.sop_instance_uid in wanted
     }
     try:
-        reading = pipeline.read(list(files.values()), verdicts[chosen].reasons, progress)
+        reading = pipeline.read(list(files.values()), verdicts[chosen], progress)
     except BadInput as error:
         return _not_analysed(found, verdicts, (str(error),))
     digests = {uid: data_set_digest(path) for uid, path in files.items()}

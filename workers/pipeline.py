@@ -9,10 +9,9 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from node.domain.eligibility import Level, judge
+from node.domain.eligibility import Eligibility, Level
 from node.domain.finding import Finding
 from node.domain.outcome import Conclusion, Outcome
-from node.headers import read_header
 from workers.classify import Judged, classify, composition
 from workers.detect import detect
 from workers.lungs import Lungs, segment_lungs
@@ -82,12 +81,12 @@ def prepare() -> None:
 @naming_memory()
 def read(
     paths: Sequence[Path],
-    limitations: Sequence[str] = (),
+    verdict: Eligibility,
     progress: Progress = lambda stage, percent: None,
     point: OperatingPoint | None = None,
     economy: int = 0,
 ) -> Reading:
-    """Read one CT series. `limitations` are those known from its headers; what the pixels add comes behind them.
+    """Read one CT series. `verdict` is that on its headers; limitations that the pixels add come behind its own.
 
     `economy`: how sparing with memory, see `workers.networks.budget`; the findings do not depend on it.
     Raises BadInput where the images cannot be read (NotAChest where they show no lungs), OutOfMemory, WeightsError.
@@ -98,7 +97,7 @@ def read(
         volume = series.volume
     with watch.stage("find lungs", 20):
         lungs = segment_lungs(volume)
-        limits = (*limitations, *check_quality(volume, lungs))
+        limits = (*verdict.reasons, *check_quality(volume, lungs))
     with watch.stage("detect", 30):
         candidates = detect(volume, lungs, point, may_take)
     with watch.stage("classify", 55):
@@ -108,7 +107,7 @@ def read(
         masks = segment(volume, judged, may_take)
     with watch.stage("measure", 80):
         measured = [measure(volume, mask) for mask in masks]
-        smallest = smallest_assessed_mm(paths)
+        smallest = smallest_assessed_mm(verdict)
         nodules = [
             each
             for each in zip(judged, masks, measured, strict=True)
@@ -127,10 +126,9 @@ def conclude(findings: Sequence[Finding], limitations: Sequence[str]) -> Conclus
     return Conclusion(Outcome.FINDINGS if findings else Outcome.NO_FINDINGS)
 
 
-def smallest_assessed_mm(paths: Sequence[Path]) -> float:
-    """Mean diameter below which nothing is reported; asks the same verdict that announces it in the report."""
-    level = judge(read_header(path) for path in paths).level
-    return 0.0 if level in (Level.FULL, Level.PARTIAL) else SMALLEST_ON_THICK_MM
+def smallest_assessed_mm(verdict: Eligibility) -> float:
+    """Mean diameter below which nothing is reported: where the report announces that it is so."""
+    return 0.0 if verdict.level in (Level.FULL, Level.PARTIAL) else SMALLEST_ON_THICK_MM
 
 
 def _findings(

@@ -70,7 +70,7 @@ class Desk:
             return self._notice((REMOVED,), self._ct_files())
         paths = [self.settings.data / path for path, _ in files.values()]
         try:
-            reading = pipeline.read(paths, verdict.reasons, self.progress, economy=self.job.economy)
+            reading = pipeline.read(paths, verdict, self.progress, economy=self.job.economy)
         except BadInput as error:
             if isinstance(error, NotAChest) and not says_chest(headers):
                 return Report(Conclusion(Outcome.NOT_ANALYSED, (str(error),)))
@@ -83,8 +83,9 @@ class Desk:
         return self._notice(self.job.reasons, self._ct_files())
 
     def _ct_files(self) -> dict[str, tuple[str, str]]:
+        """Of the study; of the job's series alone where it has one: another may name another patient."""
         with self.catalog.reading() as session:
-            files = studies.ct_files_of_study(session, self.job.study_id)
+            files = studies.ct_files_of_study(session, self.job.study_id, self.job.series_id)
         if not files:
             raise BadInput("Every image of the study was removed by retention; send the study again.")
         return files

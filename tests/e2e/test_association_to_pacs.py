@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from node.domain.eligibility import judge
+from node.headers import read_header
 from tests import dcmqi
 from tests.peers import require
 from tests.servers import (
@@ -133,7 +135,7 @@ def the_archive_has_what_the_catalog_says(here: Site, job: dict[str, Any], scan:
     files = {each: _from_archive(here.archive, each, folder) for each in (COMPREHENSIVE_3D_SR, SEG)}
     for path in files.values():
         assert not [line for line in _dciodvfy(path) if line.startswith("Error")]
-    reading = pipeline.read(scan)
+    reading = pipeline.read(scan, judge(map(read_header, scan)))
     read_back = dcmqi.segments(files[SEG], folder / "masks", reading.volume)
     for lps, mask in zip(read_back, reading.masks, strict=True):
         expected = reading.volume.to_lps_mm(np.argwhere(mask.voxels) + np.array(mask.offset_zyx, float))

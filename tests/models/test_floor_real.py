@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from node.domain.eligibility import judge
+from node.headers import read_header
 from tests.realdata import scan
 from workers.pipeline import read
 
@@ -31,7 +33,8 @@ MASSES = (
 
 @pytest.mark.parametrize("mass", MASSES, ids=lambda mass: mass.scan)
 def test_the_mass_is_among_the_first_findings_and_few_others_are_reported(mass: Mass) -> None:
-    findings = read(scan(mass.scan)).findings
+    paths = scan(mass.scan)
+    findings = read(paths, judge(map(read_header, paths))).findings
     hits = [
         one.ordinal
         for one in findings

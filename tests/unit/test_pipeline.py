@@ -20,6 +20,6 @@ def test_small_nodules_are_left_out_exactly_where_the_verdict_says_so(
 ) -> None:
     series = Series(step_mm=step_mm, thickness_mm=thickness_mm, count=80)
     paths = write_series(series.datasets(), tmp_path)
-    assert smallest_assessed_mm(paths) == smallest_mm
-    reasons = judge(read_header(path) for path in paths).reasons
-    assert any("nodules under 6 mm were not assessed" in reason for reason in reasons) is (smallest_mm > 0)
+    verdict = judge(read_header(path) for path in paths)
+    assert smallest_assessed_mm(verdict) == smallest_mm
+    assert any("nodules under 6 mm were not assessed" in reason for reason in verdict.reasons) is (smallest_mm > 0)

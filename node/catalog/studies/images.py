@@ -83,8 +83,9 @@ def ct_series_ids(session: Session, study_id: int) -> list[int]:
     return list(session.scalars(query))
 
 
-def ct_files_of_study(session: Session, study_id: int) -> dict[str, tuple[str, str]]:
-    """SOP Instance UID to (path, digest of the data set) of every CT image of a study that was not removed."""
+def ct_files_of_study(session: Session, study_id: int, series_id: int | None = None) -> dict[str, tuple[str, str]]:
+    """SOP Instance UID to (path, digest of the data set) of every CT image that was not removed: of a study, or of one
+    series of it."""
     query = (
         select(instance.c.sop_instance_uid, instance.c.path, instance.c.digest)
         .join(series, series.c.id == instance.c.series_id)
@@ -95,4 +96,6 @@ def ct_files_of_study(session: Session, study_id: int) -> dict[str, tuple[str, s
             instance.c.purged_at.is_(None),
         )
     )
+    if series_id is not None:
+        query = query.where(series.c.id == series_id)
     return {uid: (path, digest) for uid, path, digest in session.execute(query)}
