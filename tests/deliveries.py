@@ -10,7 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
 from node.catalog import breakers, tables
+from node.catalog.outbox import StoredResult
 from node.catalog.peers import KnownDestination
 from node.catalog.session import Catalog
 from node.domain.breaker import Breaker, BreakerState
@@ -19,7 +24,9 @@ from node.domain.peers import Destination
 from node.errors import PeerFailed
 from node.flow import release
 from node.flow.deliver import Delivery
-from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, Flow
+from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, Flow, results
+from tests.sender import send
+from tests.servers import Nodus, eventually
 from tests.studies import AT, Series, after
 
 PACS = Destination("PACS", "pacs.local", 104)
@@ -136,3 +143,33 @@ def with_results(catalog: Catalog, studies: int = 1, released: bool = True) -> D
 
 def names(*parts: tuple[int, ResultKind, int]) -> list[str]:
     return [f"{job}-{kind}-{rung}.dcm" for job, kind, rung in parts]
+
+
+STUDY = Series("delivered")
+
+
+def write_result(data: Path, result: StoredResult) -> None:
+    """A small data set under the UIDs of a made-up result, where the node will look for it."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID, ds.SOPInstanceUID = result.sop_class_uid, result.sop_instance_uid
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = STUDY.study_uid, result.series_instance_uid
+    ds.PatientName, ds.PatientID, ds.Modality = "Müller^Jürgen", "TEST-1", str(result.kind)
+    ds.ContentLabel, ds.SeriesNumber, ds.InstanceNumber = "N1", "9", "1"
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path = data / result.path
+    path.parent.mkdir(exist_ok=True)
+    ds.save_as(path, enforce_file_format=True)
+
+
+def analyse_by_hand(node: Nodus, series: Series) -> int:
+    """Send a study, and do the worker's part with made-up results; returns the job."""
+    send(node.dicom_port, series.payloads())
+    flow = Flow(node.catalog, data=node.data)
+    job = eventually(lambda: [each for each in flow.jobs() if each["state"] == "queued"])[0]
+    for kind in (ResultKind.SEG, ResultKind.SR):
+        for result in results(job["id"], kind):
+            write_result(node.data, result)
+    flow.finish(job["id"], job["not_before"])
+    return int(job["id"])

@@ -97,17 +97,25 @@ def echo(ae_title: str, destination: Destination, patience: Patience = ECHO_PATI
 @contextmanager
 def _association(ae: AE, destination: Destination, offered: list[PresentationContext]) -> Iterator[Association]:
     association = ae.associate(destination.host, destination.port, contexts=offered, ae_title=destination.ae_title)
-    if not association.is_established:
-        raise PeerFailed(_why(association, destination))
-    _wait_no_longer(association, ae.dimse_timeout)
     try:
+        if not association.is_established:
+            raise PeerFailed(_why(association, destination))
+        _wait_no_longer(association, ae.dimse_timeout)
         yield association
     except PeerFailed:
         association.abort()  # who did not answer would not answer a release either
+        _close(association)
         raise
     finally:
         if association.is_established:
             association.release()
+
+
+def _close(association: Association) -> None:
+    """pynetdicom leaves a socket open whose peer is gone already."""
+    connection = association.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.close()
 
 
 def _wait_no_longer(association: Association, answer_s: float) -> None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
+from pydicom import dcmread
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -19,8 +18,8 @@ from pydicom.uid import (
 )
 
 from node.catalog import tables
-from node.catalog.outbox import StoredResult
 from node.domain.delivery import ResultKind
+from tests.deliveries import STUDY, analyse_by_hand
 from tests.flow import Flow, results
 from tests.sender import payload_of_file, send
 from tests.servers import (
@@ -37,35 +36,6 @@ from tests.servers import (
     storescp,
 )
 from tests.studies import AT, Series
-
-STUDY = Series("delivered")
-
-
-def write_result(data: Path, result: StoredResult) -> None:
-    """A small data set under the UIDs of a made-up result, where the node will look for it."""
-    ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID, ds.SOPInstanceUID = result.sop_class_uid, result.sop_instance_uid
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = STUDY.study_uid, result.series_instance_uid
-    ds.PatientName, ds.PatientID, ds.Modality = "Müller^Jürgen", "TEST-1", str(result.kind)
-    ds.ContentLabel, ds.SeriesNumber, ds.InstanceNumber = "N1", "9", "1"
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    path = data / result.path
-    path.parent.mkdir(exist_ok=True)
-    ds.save_as(path, enforce_file_format=True)
-
-
-def analyse_by_hand(node: Nodus, series: Series) -> int:
-    """Send a study, and do the worker's part with made-up results; returns the job."""
-    send(node.dicom_port, series.payloads())
-    flow = Flow(node.catalog, data=node.data)
-    job = eventually(lambda: [each for each in flow.jobs() if each["state"] == "queued"])[0]
-    for kind in (ResultKind.SEG, ResultKind.SR):
-        for result in results(job["id"], kind):
-            write_result(node.data, result)
-    flow.finish(job["id"], job["not_before"])
-    return int(job["id"])
 
 
 @dataclass

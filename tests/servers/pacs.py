@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,10 +109,13 @@ class AnsweringPacs:
     port: int = 0
     got: list[Dataset] = field(default_factory=list)
     """Everything that was offered, whatever the answer."""
+    open: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, nothing is answered."""
 
     def on_store(self, event: evt.Event) -> int:
         """EVT_C_STORE."""
         self.got.append(event.dataset)
+        self.open.wait(60)
         answer = self.answers.pop(0) if self.answers else 0x0000
         if answer is None:
             event.assoc.abort()
@@ -125,6 +129,7 @@ def answering_pacs(
 ) -> Iterator[AnsweringPacs]:
     """A pynetdicom SCP for some SOP classes (all by default) in some transfer syntaxes (uncompressed by default)."""
     pacs = AnsweringPacs(list(answers))
+    pacs.open.set()
     ae = AE("ANSWERING")
     ae.require_calling_aet = list(only_from)
     contexts = [build_context(uid, list(syntaxes) or None) for uid in (*(sop_classes or ALL_RESULTS), Verification)]
@@ -135,4 +140,5 @@ def answering_pacs(
     try:
         yield pacs
     finally:
+        pacs.open.set()
         ae.shutdown()

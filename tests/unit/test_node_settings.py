@@ -65,11 +65,13 @@ def test_nodus_config_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_senders_and_destinations_of_a_file_replace_the_defaults(tmp_path: Path) -> None:
     file = settings_file(
         tmp_path,
-        '[[senders]]\nae_title = "CT1"\nnetwork = "10.0.0.5"\nquiet_s = 30\n'
+        '[[senders]]\nae_title = "CT1"\nnetwork = "10.0.0.5"\nquiet_s = 30\nmax_study_age_days = 90\n'
         '[[destinations]]\nae_title = "PACS"\nhost = "pacs"\nport = 104\nresults = ["SR"]\nnot_analysed = false\n',
     )
     settings = load(file)
-    assert [each.sender() for each in settings.senders] == [Sender("CT1", "10.0.0.5/32", Standing.ALLOWED, 3.0, 30.0)]
+    assert [each.sender() for each in settings.senders] == [
+        Sender("CT1", "10.0.0.5/32", Standing.ALLOWED, 3.0, 30.0, max_study_age_days=90)
+    ]
     assert [each.destination() for each in settings.destinations] == [Destination("PACS", "pacs", 104, ("SR",), False)]
 
 
@@ -185,3 +187,18 @@ def test_the_options_of_up_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_
     assert [(each.ae_title, each.host, each.port) for each in settings.destinations] == [
         ("ONE", "pacs", 104), ("TWO", "::1", 11112)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ["", "https://alerts.example/hook?token=1", "http://10.0.0.9:8080"])
+def test_a_webhook_is_an_http_address(url: str) -> None:
+    assert load(alert_webhook_url=url).alert_webhook_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "alerts.example", "https://user:secret@alerts.example/", "ftp://x"]
+)
+def test_what_is_no_webhook_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(alert_webhook_url=url)
+    assert str(refused.value).startswith("Setting alert_webhook_url: ")
+    assert url not in str(refused.value)
