@@ -1,5 +1,6 @@
 """Data sets as no scanner writes them: any element, any VR, any value, nested and cut in every way."""
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -210,9 +211,10 @@ def payloads(draw: st.DrawFn) -> Payload:
 
 
 def announced(payload: Payload) -> Payload:
-    """The same bytes under their own UIDs; what cannot be read is announced as a CT image."""
+    """The same bytes under their own UIDs; what cannot be read, or proposed as a class, is announced as a CT image."""
     try:
         header = header_of_payload(payload)
     except BadInput:
         return payload._replace(sop_class_uid=CTImageStorage, sop_instance_uid="1.2.3.4")
-    return payload._replace(sop_class_uid=header.sop_class_uid, sop_instance_uid=header.sop_instance_uid)
+    proposed = header.sop_class_uid if re.fullmatch(r"[0-9.]+", header.sop_class_uid, re.ASCII) else CTImageStorage
+    return payload._replace(sop_class_uid=proposed, sop_instance_uid=header.sop_instance_uid)

@@ -13,6 +13,7 @@ from tests.odd.vitals import receivers
 from tests.odd.ways import NAMED, Try, offer
 from tests.sender import Payload
 from tests.servers import HASTY, Nodus, nodus
+from tests.studies import Series
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, as `logs.configure` does
 
@@ -43,6 +44,13 @@ def receiving(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 @given(payload=payloads())
 def send_each(receiving: Receiving, payload: Payload) -> None:
     receiving.tries += offer(receiving.node, [Odd("", "generated", payload)])
+
+
+@pytest.mark.parametrize("uid", ["1.2.３", "1.2.\xff", "y" * 500, "../../etc/passwd", "\n\r", " "])
+def test_an_announced_uid_that_is_none_is_refused_by_name(receiving: Receiving, uid: str) -> None:
+    (payload,) = Series("announced").payloads([0])
+    (said,) = offer(receiving.node, [Odd("", "announced", payload._replace(sop_instance_uid=uid))])
+    assert (said.status, said.comment) == (0xA900, "SOPInstanceUID is not the Affected SOP Instance UID.")
 
 
 def test_any_data_set_is_stored_or_refused_by_name_and_the_flow_digests_it(receiving: Receiving) -> None:

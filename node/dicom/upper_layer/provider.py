@@ -235,8 +235,10 @@ class StreamingDUL(DULServiceProvider):
             )
             if field != C_STORE_RQ or data_set == NO_DATA_SET:
                 return None
-            sop_class, instance = (elements[element].decode("ascii").rstrip("\0 ") for element in (0x0002, 0x1000))
-        except (KeyError, struct.error, UnicodeDecodeError):
+            sop_class, instance = (
+                elements[element].decode("ascii", "replace").rstrip("\0 ") for element in (0x0002, 0x1000)
+            )
+        except (KeyError, struct.error):
             return None
         return StoreRequest(message_id, sop_class, instance, self.assoc._accepted_cx.get(message.context_id))
 
