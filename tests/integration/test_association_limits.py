@@ -196,7 +196,7 @@ def test_who_stalls_before_it_has_asked_is_cut_although_the_network_may_be_slow(
 
 def test_who_trickles_byte_after_byte_is_cut_as_well(node: Nodus) -> None:
     with silent(node) as connection:
-        connection.sendall(HALF_A_REQUEST[:6])
+        connection.sendall(struct.pack(">BBI", ASSOCIATE_RQ, 0, 100_000))
 
         def cut() -> bool:
             with suppress(ConnectionError):
