@@ -104,6 +104,13 @@ REFUSED: dict[str, list[tuple[list[InstanceHeader], list[InstanceHeader]]]] = {
     ],
     "patient-varies": [
         ([replace(GOOD.headers()[0], patient_id="another"), *GOOD.headers()[1:]], GOOD.headers()),
+        (
+            [replace(GOOD.headers()[0], patient_name="Other^Person"), *GOOD.headers()[1:]],
+            [replace(GOOD.headers()[0], patient_name="Nodus^Test^^"), *GOOD.headers()[1:]],
+        ),
+        ([replace(GOOD.headers()[0], patient_birth_date="19600103"), *GOOD.headers()[1:]], GOOD.headers()),
+        ([replace(GOOD.headers()[0], patient_sex="F"), *GOOD.headers()[1:]], GOOD.headers()),
+        ([replace(GOOD.headers()[0], issuer_of_patient_id="OTHER"), *GOOD.headers()[1:]], GOOD.headers()),
         ([replace(GOOD.headers()[0], frame_of_reference_uid="1.2.3"), *GOOD.headers()[1:]], GOOD.headers()),
     ],
 }
@@ -221,6 +228,7 @@ def test_the_digest_depends_on_the_images_and_not_on_their_order() -> None:
     headers = GOOD.headers()
     assert judge(headers).digest == judge(headers[::-1]).digest
     assert judge(headers).digest != judge(headers[:-1]).digest
+    assert judge(headers).digest != judge([replace(headers[0], version="ab" * 32), *headers[1:]]).digest
 
 
 def verdict_on(series: Series, **ct: Any) -> Eligibility:
