@@ -23,5 +23,5 @@ def acknowledge(settings: Settings, alert_id: int) -> View:
         condition = alert_rows.acknowledge(session, alert_id, datetime.now(UTC)).condition
     return View(
         {"id": alert_id, "kind": condition.kind, "subject": condition.subject},
-        note=f"Alert {alert_id} ({condition.kind} {condition.subject}) is not counted any more.",
+        note=f"Alert {alert_id} ({f'{condition.kind} {condition.subject}'.strip()}) is not counted any more.",
     )

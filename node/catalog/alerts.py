@@ -8,12 +8,13 @@ from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog import audit, breakers
-from node.catalog.tables import alert, destination, job, outbox, study
+from node.catalog.tables import alert, destination, instance, job, outbox, series, study
 from node.domain.alert import ABOUT_STUDIES, EVENTS, WARNINGS, Alert, AlertKind, Condition
 from node.domain.audit import Event, EventKind, EventOutcome
 from node.domain.breaker import BreakerState
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
+from node.domain.study import UNDECIDED, VersionKind
 from node.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def _alert(row: Any) -> Alert:
 
 def conditions(session: Session) -> list[Condition]:
     """What stands in SQL that needs a person now."""
-    return [*_dead_jobs(session), *_open_breakers(session), *_refused_results(session), *_conflicts(session)]
+    return [*_dead_jobs(session), *_open_breakers(session), *_refused_results(session), *_undecided_versions(session)]
 
 
 def _dead_jobs(session: Session) -> list[Condition]:
@@ -116,9 +117,19 @@ def _refused_results(session: Session) -> list[Condition]:
     ]
 
 
-def _conflicts(session: Session) -> list[Condition]:
-    query = select(study.c.study_instance_uid, study.c.conflicts).where(study.c.conflicts > 0).order_by(study.c.id)
-    return [Condition(AlertKind.CONFLICT, uid, {"instances": count}) for uid, count in session.execute(query)]
+def _undecided_versions(session: Session) -> list[Condition]:
+    query = (
+        select(study.c.study_instance_uid, instance.c.version, func.count())
+        .select_from(study.join(series).join(instance))
+        .where(study.c.conflicts > 0, instance.c.version.in_(UNDECIDED))
+        .group_by(study.c.study_instance_uid, instance.c.version)
+        .order_by(study.c.study_instance_uid)
+    )
+    kinds = {VersionKind.CONFLICT: AlertKind.CONFLICT, VersionKind.DEMOGRAPHICS: AlertKind.DEMOGRAPHICS_CHANGED}
+    return [
+        Condition(kinds[VersionKind(version)], uid, {"instances": count})
+        for uid, version, count in session.execute(query)
+    ]
 
 
 def waiting_since(session: Session) -> datetime | None:

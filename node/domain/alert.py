@@ -25,17 +25,17 @@ class AlertKind(StrEnum):
     """Soon nothing more will be received."""
     CONFLICT = "conflict"
     """Images came twice with different content; the subject is the Study Instance UID."""
+    DEMOGRAPHICS_CHANGED = "demographics changed"
+    """Other patient or study attributes came after results were sent; the subject is the Study Instance UID."""
     DATABASE_CLOCK = "database clock"
     """The database's clock is not ours."""
     LOOP_FAILING = "loop failing"
     """A part of the node fails turn after turn; the subject is its name."""
     CLOCK_JUMPED = "clock jumped"
     """The system's clock was set while the node ran: times written before and after cannot be compared."""
-    DEMOGRAPHICS_CHANGED = "demographics changed"
-    """Who the patient is changed after results were sent; the subject is the Study Instance UID."""
 
 
-EVENTS = frozenset({AlertKind.CLOCK_JUMPED, AlertKind.DEMOGRAPHICS_CHANGED})
+EVENTS = frozenset({AlertKind.CLOCK_JUMPED})
 """These have no end of their own: they last until somebody acknowledges them."""
 ABOUT_STUDIES = frozenset({AlertKind.CONFLICT, AlertKind.DEMOGRAPHICS_CHANGED})
 WARNINGS = frozenset({AlertKind.DISK_FILLING, AlertKind.DATABASE_CLOCK, AlertKind.CLOCK_JUMPED})

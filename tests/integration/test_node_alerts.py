@@ -110,8 +110,10 @@ def test_an_open_breaker_and_a_refused_result_name_the_destination(catalog: Cata
 def test_a_conflict_names_the_study_and_is_quiet_when_somebody_takes_care_of_it(attention: Attention) -> None:
     attention.flow.receive(Series().headers(range(3)))
     attention.change(update(tables.study).values(conflicts=2))
+    attention.change(update(tables.instance).where(tables.instance.c.id < 3).values(version="conflict"))
     assert attention.look() == [("conflict", Series().study_uid)]
     (alert,) = attention.open()
+    assert alert["detail"] == {"instances": 2}
     with attention.flow.catalog.writing() as session:
         alerts.acknowledge(session, int(str(alert["id"])), AT)
         assert alerts.count_by_kind(session) == {}
@@ -122,6 +124,15 @@ def test_a_conflict_names_the_study_and_is_quiet_when_somebody_takes_care_of_it(
     attention.look()
     attention.change(update(tables.study).values(conflicts=1))
     assert attention.look() == [("conflict", Series().study_uid)]
+
+
+def test_other_demographics_after_results_were_sent_are_told_until_an_operator_decides(attention: Attention) -> None:
+    attention.flow.receive(Series().headers(range(3)))
+    attention.change(update(tables.study).values(conflicts=1))
+    attention.change(update(tables.instance).where(tables.instance.c.id == 1).values(version="demographics"))
+    assert attention.look() == [("demographics changed", Series().study_uid)]
+    attention.change(update(tables.instance).values(version="authoritative"))
+    assert attention.look() == []
 
 
 def test_jobs_that_wait_for_long_without_a_worker_are_told(catalog: Catalog) -> None:
@@ -161,10 +172,10 @@ def test_a_clock_that_jumps_is_an_event_and_one_beside_the_database_lasts(attent
 
 
 def test_an_event_of_another_part_is_raised_once_until_it_is_acknowledged(attention: Attention) -> None:
-    event = Condition(AlertKind.DEMOGRAPHICS_CHANGED, "1.2.3", {"results": 2})
+    event = Condition(AlertKind.CLOCK_JUMPED, "another clock", {"jump_s": 2})
     with attention.flow.catalog.writing() as session:
         assert [alerts.raise_(session, event, AT) for _ in range(2)] == [True, False]
-    assert attention.look() == [("demographics changed", "1.2.3")]
+    assert attention.look() == [("clock jumped", "another clock")]
     with attention.flow.catalog.writing() as session:
         alerts.acknowledge(session, 1, AT)
         assert alerts.raise_(session, event, AT)
@@ -260,6 +271,7 @@ def everything_wrong(catalog: Catalog) -> Iterator[Attention]:
     flow.complete(AT)
     attention = Attention(flow, free=1.0, failures=9, set_by=timedelta(0))
     attention.change(update(tables.study).values(conflicts=1))
+    attention.change(update(tables.instance).where(tables.instance.c.id == 1).values(version="conflict"))
     attention.change(update(tables.job).values(state="dead", failure="unknown", failure_text=NAME))
     attention.change(update(tables.destination).values(breaker="open", breaker_reason="PACS cannot be reached."))
     attention.set_by = timedelta(hours=-2)

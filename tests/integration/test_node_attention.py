@@ -68,15 +68,15 @@ def raised(flow: Flow, kind: AlertKind, subject: str) -> None:
 
 def test_alerts_are_listed_and_acknowledged(run: Run, flow: Flow) -> None:
     assert run("alerts")[0] == 0
-    raised(flow, AlertKind.DEMOGRAPHICS_CHANGED, "1.2.3")
+    raised(flow, AlertKind.CLOCK_JUMPED, "")
     code, said = run("alerts", "--json")
     assert (code, [(row["id"], row["kind"], row["subject"]) for row in json.loads(said)]) == (
-        1, [(1, "demographics changed", "1.2.3")]
+        1, [(1, "clock jumped", "")]
     )  # fmt: skip
-    assert run("alerts", "acknowledge", "1") == (0, "Alert 1 (demographics changed 1.2.3) is not counted any more.\n")
+    assert run("alerts", "acknowledge", "1") == (0, "Alert 1 (clock jumped) is not counted any more.\n")
     assert run("alerts", "acknowledge", "1")[1] == "nodus: There is no open alert 1; `nodus alerts` lists them.\n"
     assert run("alerts")[0] == 0
-    assert "demographics changed" in run("alerts", "list", "--all")[1]
+    assert "clock jumped" in run("alerts", "list", "--all")[1]
 
 
 def test_a_refused_result_is_due_again_and_a_delivered_one_only_when_it_is_said_to_be_lost(
