@@ -109,6 +109,7 @@ class ReceiverPool:
         with self._changing:
             if not self._stopping:
                 log.error("a receiver ended; another takes its place", extra={"exit_code": lost.process.exitcode})
+                receiver.spool_of(self._settings).drop_left_by(lost.process.pid or 0)
                 self._members[place] = self._start()
                 self._hear(self._members[place])
 

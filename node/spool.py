@@ -115,6 +115,12 @@ class Spool:
         for folder in (self._instances, self._instances.parent, self._data):
             sync_directory(folder)
 
+    def drop_left_by(self, pid: int) -> None:
+        """Remove what a process that was killed left half written; what the disk refuses waits for the next start."""
+        with suppress(OSError):
+            for path in self._incoming.glob(f"{pid}-*"):
+                path.unlink(missing_ok=True)
+
     def free_space_is_low(self) -> bool:
         """Whether nothing more may be received: less is free than the larger of the two water marks."""
         state = os.statvfs(self._incoming)

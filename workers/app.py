@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 5.0
 PREPARE_WITHIN_S = 120.0
 """Importing torch and reading the weights, on a machine that is busy."""
+ORPHAN_CHECK_S = 1.0
 
 
 def make_app(settings: Settings) -> Celery:
@@ -87,6 +89,13 @@ def prepare_or_end() -> None:
         os._exit(os.EX_UNAVAILABLE)
 
 
+def end_as_orphan(parent: int) -> None:
+    """In a child of the pool: end when the worker was killed. Nobody else ends it, and it holds the networks."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_CHECK_S)
+    os._exit(os.EX_UNAVAILABLE)
+
+
 def end_with_parent() -> None:
     """Wait for the end of standard input, which a node holds open, then end like after SIGTERM."""
     while os.read(0, 1024):  # not sys.stdin: a pool's child closes it, and would wait for our lock on it
@@ -97,7 +106,8 @@ def end_with_parent() -> None:
 def _register_signals(settings: Settings) -> None:
     stop = threading.Event()
     prepared = multiprocessing.Event()  # set by the pool's children, which inherit it
-    name = f"{socket.gethostname()}-{os.getpid()}"
+    main_pid = os.getpid()
+    name = f"{socket.gethostname()}-{main_pid}"
 
     def beat_when_prepared() -> None:
         while not (stop.is_set() or prepared.wait(1.0)):
@@ -110,6 +120,7 @@ def _register_signals(settings: Settings) -> None:
 
     @signals.worker_process_init.connect(weak=False)
     def prepare_child(**_: Any) -> None:
+        threading.Thread(target=end_as_orphan, args=(main_pid,), daemon=True).start()
         prepare_or_end()
         prepared.set()
 

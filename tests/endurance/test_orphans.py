@@ -1,0 +1,48 @@
+"""What a killed process leaves behind is cleared away while the others go on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.settings import Settings
+from tests.conftest import AUDIT_KEY
+from tests.endurance.programs import children, command_line, is_alive, kill
+from tests.sender import Scanner
+from tests.servers import eventually, nodus
+from tests.studies import Series
+
+
+def test_what_a_killed_receiver_left_half_written_is_removed(tmp_path: Path) -> None:
+    (payload,) = Series("half").payloads([0])
+    with nodus(tmp_path / "data") as node:
+        incoming = node.data / "spool" / "incoming"
+        one = Scanner(node.dicom_port, [(payload.sop_class_uid, payload.transfer_syntax_uid)])
+        one.send(one.begin(payload), payload.data_set[:100], 0, 100, finish=False)
+        (half,) = eventually(lambda: list(incoming.iterdir()), what="a file is being written")
+        receiver = int(half.name.partition("-")[0])
+        assert "spawn_main" in command_line(receiver)
+        kill(receiver)
+        eventually(lambda: not list(incoming.iterdir()), what="it is removed")
+        one.socket.close()
+
+
+@pytest.fixture
+def worker(data: Path, sqlite_template: Path) -> subprocess.Popen[bytes]:
+    """A worker's main process, which is killed by the test."""
+    pytest.importorskip("torch")
+    shutil.copy(sqlite_template, data / "nodus.db")
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    (data / "audit.key").chmod(0o600)
+    environment = {**os.environ, **Settings(data=data).environment()}
+    return subprocess.Popen([sys.executable, "-m", "workers.app"], env=environment)
+
+
+def test_a_child_of_the_pool_ends_when_its_worker_is_killed(worker: subprocess.Popen[bytes]) -> None:
+    (child,) = eventually(lambda: children(worker.pid), what="the pool has a child")
+    worker.kill()
+    worker.wait()
+    eventually(lambda: not is_alive(child), what=f"{command_line(child)} ends")
