@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import update
 
 from node.catalog import studies, tables
@@ -14,6 +17,7 @@ from node.domain.delivery import OutboxState
 from node.domain.outcome import Outcome
 from node.domain.peers import Destination
 from node.domain.retention import Retention
+from node.domain.uids import derived_uid
 from node.flow import release
 from node.flow.retain import Retain
 from node.spool import Spool
@@ -32,6 +36,21 @@ LATER = datetime.now(UTC) + timedelta(days=1)
 def nobody_else() -> Iterator[bool]:
     """No backup is being made."""
     yield True
+
+
+def write_result(path: Path, sop_class_uid: str, sop_instance_uid: str, study_instance_uid: str, time: str) -> None:
+    """A small object that a PACS takes."""
+    result = Dataset()
+    result.SOPClassUID, result.SOPInstanceUID, result.StudyInstanceUID = (
+        sop_class_uid,
+        sop_instance_uid,
+        study_instance_uid,
+    )
+    result.SeriesInstanceUID, result.ContentTime = derived_uid("test result series", sop_instance_uid), time
+    result.file_meta = FileMetaDataset()
+    result.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    dcmwrite(path, result, enforce_file_format=True)
 
 
 @dataclass

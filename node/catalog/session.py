@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -18,6 +20,8 @@ from node.catalog import audit
 from node.errors import CatalogError, SettingsError
 
 BUSY_TIMEOUT_MS = 30_000
+LARGEST_WAL_BYTES = 64 << 20
+"""What is kept of SQLite's log after a long reader, such as a backup, let it grow."""
 DEADLINES: dict[str, str | int] = {
     "connect_timeout": 5,  # s
     "tcp_user_timeout": 10_000,  # ms, for what was sent and is not acknowledged
@@ -52,20 +56,53 @@ class Catalog:
 
     def migrate(self) -> None:
         """Bring a fresh or older database to the newest migration. Raises CatalogError, as when it is a newer one."""
-        config = alembic_config()
         try:
             with self.engine.connect() as connection:
-                config.attributes["connection"] = connection
-                if self.engine.dialect.name == "postgresql":
-                    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a large table takes what it takes
-                command.upgrade(config, "head")
-                connection.commit()
+                if _is_behind(connection):
+                    _upgrade(connection)
         except (SQLAlchemyError, CommandError) as error:
             raise CatalogError(f"The database cannot be opened or migrated ({type(error).__name__}).") from error
 
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+def _is_behind(connection: Connection) -> bool:
+    """Whether there are migrations that a database does not have. Raises CatalogError when it is of a newer Nodus."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    current = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+        raise CatalogError(
+            f"The database is of a newer Nodus (migration {current}): install that, or restore a backup."
+        )
+    return current != scripts.get_current_head()
+
+
+def _upgrade(connection: Connection) -> None:
+    """All migrations in one transaction. SQLite alters a table by making it anew, and while foreign keys are watched
+    it cannot drop the old one (sqlite.org/lang_altertable.html, 7): they are checked at the end instead."""
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    _watch_foreign_keys(connection, "OFF")
+    try:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a large table takes what it takes
+        command.upgrade(config, "head")
+        if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+            raise CatalogError("The database cannot be migrated: some of its rows refer to others that are not there.")
+        connection.commit()
+    finally:
+        connection.rollback()
+        _watch_foreign_keys(connection, "ON")
+
+
+def _watch_foreign_keys(connection: Connection, how: str) -> None:
+    """Outside of transactions only: inside it has no effect."""
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        driver.execute(f"PRAGMA foreign_keys={how}")
 
 
 def alembic_config() -> Config:
@@ -126,7 +163,8 @@ def _keep_private(_dialect, _record, arguments, _named) -> None:  # type: ignore
 
 def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]
     connection.isolation_level = None  # the driver's own BEGIN would come late and deferred
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON",
+                   f"journal_size_limit={LARGEST_WAL_BYTES}"):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
 
 

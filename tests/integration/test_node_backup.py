@@ -8,14 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 from node.catalog import jobs, tables
 from node.domain.uids import derived_uid
 from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, Flow
 from tests.integration.test_node_life import send_while
+from tests.keeping import write_result
 from tests.sender import send
 from tests.servers import HASTY, Nodus, Postgres, StoreScp, eventually, nodus, storescp
 from tests.studies import Series
@@ -53,14 +51,11 @@ def play_worker(node: Nodus, job_id: int) -> None:
     (study,) = flow.rows(tables.study, id=row["study_id"])
     (node.data / "results").mkdir(exist_ok=True, mode=0o700)
     for kind, rung, sop_class in (("SEG", 0, SEG_CLASS), ("SR", 0, SR_CLASS), ("SR", 1, PLAIN_SR_CLASS)):
-        result = Dataset()
-        result.SOPClassUID = sop_class
-        result.SOPInstanceUID = derived_uid("test result", str(job_id), kind, str(rung))
-        result.SeriesInstanceUID = derived_uid("test result series", str(job_id), kind)
-        result.StudyInstanceUID, result.ContentTime = study["study_instance_uid"], f"{row['created_at']:%H%M%S.%f}"
-        result.file_meta = FileMetaDataset()
-        result.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dcmwrite(node.data / f"results/{job_id}-{kind}-{rung}.dcm", result, enforce_file_format=True)
+        uid = derived_uid("test result", str(job_id), kind, str(rung))
+        said = f"{row['created_at']:%H%M%S.%f}"  # as our reports do
+        write_result(
+            node.data / f"results/{job_id}-{kind}-{rung}.dcm", sop_class, uid, study["study_instance_uid"], said
+        )
     flow.finish(job_id, datetime.now(UTC))
 
 

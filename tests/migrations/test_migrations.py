@@ -114,7 +114,8 @@ def test_a_database_of_a_newer_nodus_is_refused_in_a_sentence(empty_url: str, en
     migrate(empty_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(CatalogError, match=r"^The database cannot be opened or migrated \(CommandError\)\.$"):
+    sentence = r"^The database is of a newer Nodus \(migration 9999\): install that, or restore a backup\.$"
+    with pytest.raises(CatalogError, match=sentence):
         migrate(empty_url)
 
 
