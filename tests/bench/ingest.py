@@ -7,59 +7,29 @@ before it answers; storescp does neither. TCP_NODELAY=1 for every DCMTK program 
 each image costs 40 ms and nothing else is seen.
 """
 
-import json
 import os
 import shutil
-import socket
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
+from node.settings import Settings
+from tests import servers
 from tests.builders import Scan, ct_series, write_series
 
 SLICES, SIZE = 300, 512
 DEADLINE_S = 60.0
-ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 Wait = Callable[[int], None]
 """Waits until so many instances are in the receiver's books."""
-
-
-def program(name: str) -> str:
-    """A DCMTK or Orthanc program; DCMTK's before pynetdicom's of the same name."""
-    found = shutil.which(name, path=f"/usr/bin:/usr/sbin:{os.environ['PATH']}")
-    if found is None:
-        raise click.ClickException(f"{name} is missing: install dcmtk and orthanc.")
-    return found
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Poll a condition; it must come true before the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise click.ClickException("A receiver did not get ready in time.")
-        time.sleep(0.002)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody accepts connections."""
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def write_slices(folder: Path) -> None:
@@ -71,22 +41,10 @@ def write_slices(folder: Path) -> None:
 
 @contextmanager
 def nodus(folder: Path) -> Iterator[tuple[int, Wait]]:
-    """Nodus without a worker."""
-    command = [sys.executable, "-m", "node", "up", "--data", str(folder), "--port", "0", "--web-port", "0"]
-    environment = {
-        **ENVIRONMENT,
-        "NODUS_WORKER": "false",
-        "NODUS_MINIMUM_FREE_GIB": "1",
-        "NODUS_MINIMUM_FREE_FRACTION": "0",
-    }
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-    try:
-        assert process.stdout is not None
-        port = json.loads(process.stdout.readline().decode().removeprefix("READY "))["dicom_port"]
-        yield port, lambda count: until(lambda: _rows(folder / "nodus.db") >= count)
-    finally:
-        process.terminate()
-        process.wait()
+    """Nodus as it comes, without a worker."""
+    with servers.nodus(folder, receivers=Settings().receivers) as node:
+        rows = partial(_rows, folder / "nodus.db")
+        yield node.dicom_port, lambda count: servers.eventually(lambda: rows() >= count, DEADLINE_S)
 
 
 def _rows(database: Path) -> int:
@@ -98,50 +56,21 @@ def _rows(database: Path) -> int:
 def orthanc(folder: Path) -> Iterator[tuple[int, Wait]]:
     """Orthanc as it comes, but for its ports and folders."""
     folder.mkdir()
-    port = free_port()
-    settings = {
-        "StorageDirectory": str(folder / "db"),
-        "IndexDirectory": str(folder / "db"),
-        "DicomPort": port,
-        "HttpServerEnabled": False,
-        "DicomAet": "NODUS",
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    process = subprocess.Popen(
-        [program("Orthanc"), str(folder / "orthanc.json")],
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until(lambda: listens(port))
-        yield port, lambda count: None
-    finally:
-        process.terminate()
-        process.wait()
+    with servers.orthanc(folder) as server:
+        yield server.port, lambda count: None
 
 
 @contextmanager
 def storescp(folder: Path) -> Iterator[tuple[int, Wait]]:
     """DCMTK's storescp, a process an association; no sync, no books."""
-    folder.mkdir()
-    port = free_port()
-    process = subprocess.Popen(
-        [program("storescp"), "--fork", "+xa", "-od", str(folder), "-aet", "NODUS", str(port)],
-        env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        until(lambda: listens(port))
-        yield port, lambda count: None
-    finally:
-        process.terminate()
-        process.wait()
+    with servers.storescp(folder, "--fork", "+xa") as server:
+        yield server.port, lambda count: None
 
 
 def send(folders: list[Path], port: int) -> None:
     """One dcmsend a folder, all at once."""
-    command = [program("dcmsend"), "-aec", "NODUS", "127.0.0.1", str(port), "+sd"]
-    senders = [subprocess.Popen([*command, str(folder)], env=ENVIRONMENT) for folder in folders]
+    command = [servers.dcmtk("dcmsend"), "-aec", "NODUS", "127.0.0.1", str(port), "+sd"]
+    senders = [subprocess.Popen([*command, str(folder)], env=servers.dcmtk_environment()) for folder in folders]
     codes = [sender.wait() for sender in senders]
     if any(codes):
         raise click.ClickException("dcmsend failed.")
