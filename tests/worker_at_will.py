@@ -2,22 +2,26 @@
 
 The Series Description of the images says what happens when they are read: "kill" ends the process as the out-of-memory
 killer would, "stop" stops it just before it saves, "hold" keeps it reading until the file in AT_WILL_HOLDS is gone.
-Whatever AT_WILL does not name is read as usual.
+Whatever AT_WILL does not name is read as usual. AT_WILL_AHEAD_S is how far the worker's clock is ahead, in seconds.
 """
 
 import os
 import signal
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from celery import signals
 from pydicom import dcmread
+from sqlalchemy.orm import Session
 
+from node.catalog.instant import now_of
 from workers import app, tasks
 
 OBEYS = os.environ.get("AT_WILL", "").split()
+AHEAD = timedelta(seconds=float(os.environ.get("AT_WILL_AHEAD_S", "0")))
 
 
 def _command(paths: Sequence[Path]) -> str:
@@ -56,5 +60,11 @@ def obey(**_: Any) -> None:
     pipeline.read, tasks._save = reading, saving
 
 
+def wrong_time(session: Session) -> datetime:
+    """The time, as a host with a wrong clock tells it."""
+    return now_of(session) + AHEAD
+
+
 if __name__ == "__main__":
+    app.now_of = tasks.now_of = wrong_time
     app.main()

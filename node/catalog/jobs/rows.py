@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from node.catalog.instant import now_of
 from node.catalog.session import changed
 from node.catalog.tables import job, series, study
 from node.domain.job import Failure, JobKind, JobState, economy_after, move, turn
@@ -77,8 +78,8 @@ def create(session: Session, now: datetime, **values: Any) -> int:
     study_id = values["study_id"]
     session.execute(update(study).where(study.c.id == study_id).values(revision=study.c.revision + 1))
     revision = session.execute(select(study.c.revision).where(study.c.id == study_id)).scalar_one()
-    row = {"state": JobState.QUEUED, "revision": revision, "created_at": now, "not_before": now, **values}
-    row["turn_at"] = turn(now, row.get("priority", 0))
+    row = {"state": JobState.QUEUED, "revision": revision, "created_at": now, **values}
+    row |= {"not_before": now_of(session), "turn_at": turn(now, row.get("priority", 0))}
     return int(session.execute(insert(job).values(**row).returning(job.c.id)).scalar_one())
 
 
