@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,10 +33,10 @@ from node.dicom import store_scu
 from node.directory import anchors_of, catalog_of, disk_of, only_node, reason_of, removing_files
 from node.domain.audit import Event, EventKind
 from node.domain.lease import LeaseWatch
-from node.domain.peers import Destination, Sender
+from node.domain.peers import Destination
 from node.domain.reception import OpenAssociations
 from node.errors import SettingsError
-from node.flow import alert, complete, deliver, enqueue, register, release, sweep
+from node.flow import alert, complete, deliver, enqueue, register, release, senders, sweep
 from node.flow.listen import Listener
 from node.flow.loop import Loop
 from node.flow.retain import Retain
@@ -80,6 +81,7 @@ class Node:
     settings: Settings
     catalog: Catalog
     receivers: ReceiverPool
+    senders: senders.Senders
     listener: Listener
     web: WebServer
     loops: list[Loop]
@@ -134,15 +136,20 @@ def _seconds_left(deadline: float) -> float:
     return max(LAST_MOMENT_S, deadline - time.monotonic())
 
 
-def up(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run a node until SIGTERM or SIGINT; `announce` gets the READY line when it serves."""
+def up(settings: Settings, announce: Callable[[str], None], read_again: Callable[[], Settings]) -> None:
+    """Run a node until SIGTERM or SIGINT; `announce` gets the READY line when it serves.
+
+    SIGHUP reads the senders of the settings again; where the node runs in a terminal, it ends with that as ever.
+    """
     os.umask(0o077)  # what patients tell us is nobody else's to read
     with only_node(settings.data):
         dicom = bind(settings.host, settings.port, "--port")
         page = bind(settings.host, settings.web_port, "--web-port")
-        node = build(settings, dicom, page)
+        node = build(settings, dicom, page, read_again)
         signal.signal(signal.SIGTERM, lambda *_: node.stopping.set())
         signal.signal(signal.SIGINT, lambda *_: node.stopping.set())
+        if not (sys.stdin and sys.stdin.isatty()):
+            signal.signal(signal.SIGHUP, lambda *_: node.senders.read_again())
         announce("READY " + json.dumps({
             "dicom_port": dicom.getsockname()[1],
             "web_port": page.getsockname()[1],
@@ -155,7 +162,7 @@ def up(settings: Settings, announce: Callable[[str], None]) -> None:
         os._exit(0)  # an association with a destination may still be inside a library's wait
 
 
-def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node:
+def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_again: Callable[[], Settings]) -> Node:
     """Start everything, receivers first: they are born before any thread, engine or TLS context exists."""
     spool = spool_of(settings)
     spool.prepare()
@@ -167,7 +174,7 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node
     with catalog.writing() as session:
         installation.make(session)
         control.end_drain(session, "node", _now())  # whoever starts a node wants it to work
-        peers.configure_senders(session, configured)
+        senders.configure(session, configured)
         configure_destinations(session, [each.destination() for each in settings.destinations])
     metrics, inbox, associations = Metrics(), register.Inbox(), OpenAssociations()
     listener = Listener(catalog, journals_of(settings), inbox, associations, metrics)
@@ -175,7 +182,8 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket) -> Node
     loops: list[Loop] = []
     web = server(catalog, loops, metrics, page)
     rest = partial(_register_rest, catalog, spool, inbox)
-    node = Node(settings, catalog, receivers, listener, web, loops, worker, anchors_of(settings), rest)
+    known = senders.Senders(catalog, receivers.know_again, lambda: [each.sender() for each in read_again().senders])
+    node = Node(settings, catalog, receivers, known, listener, web, loops, worker, anchors_of(settings), rest)
     loops += _loops(node, inbox, associations)
     receivers.listen(listener)
     node.record(EventKind.NODE_STARTED)
@@ -229,7 +237,7 @@ def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) ->
         Loop("reclaim", reclaiming, 0.5, then=[enqueuing]),
         releasing,
         *sending,
-        Loop("senders", lambda: node.receivers.know_again(_senders(catalog)), 1.0),
+        Loop("senders", node.senders.step, 1.0),
         Loop("receivers", node.receivers.replace_the_lost, 0.5),
         *([Loop("worker", node.worker.keep, 0.5)] if node.worker else []),
         Loop("sweep", sweep.Sweep(catalog, settings.data / "results").step, SWEEP_EVERY_S),
@@ -258,8 +266,3 @@ def _register_rest(catalog: Catalog, spool: Spool, inbox: register.Inbox) -> boo
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _senders(catalog: Catalog) -> tuple[Sender, ...]:
-    with catalog.reading() as session:
-        return tuple(peers.senders(session))

@@ -1,5 +1,6 @@
 """`nodus up`, and what an operator asks of it each day."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ def _destination(_: click.Context, __: click.Parameter, values: tuple[str, ...])
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file (nodus.toml).")
 def up(config: Path | None, aet: str | None, pacs: list[dict[str, Any]] | None, **given: Any) -> None:
     """Run the whole node. Prints READY and its ports when it serves; SIGTERM ends it."""
-    settings = load(config, ae_title=aet, destinations=pacs, **given)
+    read = partial(load, config, ae_title=aet, destinations=pacs, **given)
+    settings = read()
     logs.configure(settings.log_level)
-    run.up(settings, click.echo)
+    run.up(settings, click.echo, read)
 
 
 @cli.command()

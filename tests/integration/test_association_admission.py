@@ -57,7 +57,7 @@ def test_an_unknown_caller_is_refused_audited_counted_and_shown_until_it_is_allo
     assert said == "STRANGER from 127.0.0.1/32 is allowed.\n"
     (answer,) = eventually(lambda: heard(strict, "STRANGER"), what="the stranger is heard without a restart")
     assert answer.status == 0
-    assert [entry.actor for entry in strict.audit("sender changed")] == ["operator"]
+    assert [entry.actor for entry in strict.audit("sender changed")] == ["settings", "operator"]
 
     strict.command("senders", "deny", "STRANGER@127.0.0.1")
     eventually(lambda: not heard(strict, "STRANGER"), what="the stranger is refused again")
