@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from node.catalog import outbox
+from node.catalog import jobs, outbox
 from node.catalog.session import Catalog
 from node.domain.delivery import ResultKind
 from node.flow.sweep import LOOK_BACK_S, Sweep, orphans
 from tests.flow import Flow, queued, results
+from tests.studies import AT
 
 
 def written(data: Path, job_id: int, token: str) -> Path:
@@ -25,11 +26,12 @@ def flow(catalog: Catalog) -> Flow:
     """Job 1 runs under the token "t", job 2 has saved what lies under "saved", job 3 waits."""
     flow = queued(catalog, studies=3)
     flow.claimed(1)
+    flow.claimed(2, token="saved")
     with catalog.writing() as session:
         (result,) = results(2, ResultKind.SEG)
         named = result.__class__(**{**result.__dict__, "path": "results/2/saved/SEG-0.dcm"})
         outbox.keep_results(session, 2, [named])
-    flow.claimed(2, token="saved")
+        jobs.finish(session, 2, "saved", AT)
     return flow
 
 

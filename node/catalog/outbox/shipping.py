@@ -20,7 +20,7 @@ def _order(table: Any) -> Any:
 def next_shipment(session: Session, destination_id: int, now: datetime) -> Shipment | None:
     """The next due result for a destination: nothing of the same study that comes before it is still under way."""
     due = _due(destination_id).where(outbox.c.not_before <= now)
-    return _first(session, due.order_by(job.c.priority.desc(), outbox.c.job_id, _order(outbox)))
+    return _first(session, due.order_by(job.c.turn_at, outbox.c.job_id, _order(outbox)))
 
 
 def trial_shipment(session: Session, destination_id: int) -> Shipment | None:
