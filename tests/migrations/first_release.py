@@ -126,7 +126,8 @@ class FirstRelease:
         job_id = self._add(
             connection, "job", study_id=study_id, series_id=series_id, revision=revision, pipeline="lung-nodule",
             kind=kind, state=state, priority=0, digest="e" * 64, predecessor_job_id=earlier,
-            attempts=int(ended or running), token="t" if running else "", worker="old-1" if running else "", created_at=LONG_AGO, not_before=LONG_AGO,
+            attempts=int(ended or running), token="t" if running else "", worker="old-1" if running else "",
+            created_at=LONG_AGO, not_before=LONG_AGO,
             published_at=None, started_at=LONG_AGO if ended or running else None,
             lease_until=LONG_AGO if running else None, finished_at=LONG_AGO if ended else None, stage="", progress=0,
             outcome="findings" if state == "done" else "", reasons=[], failure="unknown" if state == "dead" else "",

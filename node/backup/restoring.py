@@ -8,7 +8,7 @@ from sqlalchemy import make_url
 
 from node.audit.anchor import Anchors
 from node.backup.copying import copy, sync_folders
-from node.backup.make import ANCHORS, DATABASE, JOURNAL, KEY
+from node.backup.making import ANCHORS, DATABASE, JOURNAL, KEY
 from node.backup.manifest import Manifest, Watched, read, read_sums
 from node.catalog import audit, snapshot
 from node.catalog.session import Catalog, alembic_config
