@@ -1,5 +1,6 @@
 """A hospital in small that can be killed in parts: a node, its workers, broker and database, and two PACS."""
 
+import json
 import os
 import random
 import shutil
@@ -16,12 +17,15 @@ from redis import Redis
 
 from node.queue import QUEUE
 from tests.endurance.programs import Program, children, command_line, lasting_port, supervised
-from tests.servers import Nodus, Postgres, answers, dcmtk, dcmtk_environment, nodus
+from tests.servers import Nodus, Postgres, answers, dcmtk, dcmtk_environment
 from tests.servers.databases import pongs, postgres_command, redis_command
+from tests.servers.processes import end
 
 SENDERS = [{"network": "127.0.0.0/8", "gapless_quiet_s": 0.3, "quiet_s": 8.0}]
 """A modality whose association was cut must be back before its study counts as complete."""
 LEASE_S = 5.0
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""For torch: a reading must not take the processors from what is measured."""
 KEEP = "keep"
 """While this file is in the folder of a site, the folder stays: what went wrong can be looked at."""
 PACS = ("ARCHIVE", "VIEWER")
@@ -131,14 +135,29 @@ def _started(stack: ExitStack, setup: Setup, folder: Path, rng: random.Random, w
     if setup is Setup.PRODUCTION:
         broker, settings["broker_url"] = _redis(stack, folder / "redis", lasting_port(rng))
         database, settings["database_url"] = _postgres(stack, folder / "postgres", lasting_port(rng))
-    port = ("--port", str(lasting_port(rng)))
-    node = stack.enter_context(nodus(folder / "data", *port, **settings))
+    node = _node(stack, folder / "data", lasting_port(rng), settings)
     external = [_worker(node, number) for number in range(workers)] if setup is Setup.PRODUCTION else []
     for each in external:
         _run(stack, each)
     supervisor = stack.enter_context(ExitStack())
     supervisor.enter_context(supervised(external))
     return Site(setup, node, pacs, supervisor, broker, database, external)
+
+
+def _node(stack: ExitStack, data: Path, port: int, settings: dict[str, object]) -> Nodus:
+    values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+    environment = {f"NODUS_{name.upper()}": value for name, value in values.items()} | ONE_THREAD
+    node = Nodus(data, environment, ("--port", str(port)))
+    stack.callback(_end, node)
+    node.start()
+    return node
+
+
+def _end(node: Nodus) -> None:
+    if node.process is not None:
+        end(node.process)
+    if "catalog" in node.__dict__:
+        node.catalog.close()
 
 
 def _run(stack: ExitStack, program: Program) -> Program:
