@@ -51,6 +51,7 @@ def settle(settings: Settings, study_instance_uid: str, keep: str) -> View:
     if keep not in (CURRENT, NEWEST) and not DIGEST.fullmatch(keep):
         raise SettingsError(f"Keep {CURRENT}, {NEWEST}, or the version whose digest begins with six digits or more.")
     with opened(settings) as catalog, catalog.writing() as session:
+        studies.lock(session, study_instance_uid)
         waiting = studies.undecided(session, study_instance_uid).get(study_instance_uid)
         if not waiting:
             raise Unavailable("No image of this study waits for a decision.")
@@ -61,10 +62,10 @@ def settle(settings: Settings, study_instance_uid: str, keep: str) -> View:
         for uid, one in decided.items():
             studies.settle(session, waiting[uid], one)
             _tell(session, study_instance_uid, one, len(waiting[uid]))
-        for header in headers:
-            studies.follow(session, header)
         touched = [version.series_id for uid in decided for version in waiting[uid]]
         studies.look_again(session, study_instance_uid, touched, datetime.now(UTC))
+        for header in headers:
+            studies.follow(session, header)
     left = len(waiting) - len(decided)
     data = {"study_instance_uid": study_instance_uid, "settled": len(decided), "left": left}
     return View(data, note=f"{len(decided)} images are settled, {left} wait.", well=not left)

@@ -57,7 +57,7 @@ def work(flow: Flow, at_s: float, *, delivering: bool) -> None:
             session.execute(sent.values(state="delivered", attempts=1))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_every_way_ends_in_one_reading_of_all_slices(catalog: Catalog, seed: int) -> None:
     chance, flow, at_s = random.Random(seed), Flow(catalog), 0.0
     flow.destination(Destination("PACS", "127.0.0.1", 104))

@@ -25,7 +25,7 @@ from node.catalog.studies.states import (
     subject_digest,
     verdicts_of_study,
 )
-from node.catalog.studies.versions import hold_back, look_again, settle, undecided, versions_of
+from node.catalog.studies.versions import hold_back, lock, look_again, settle, undecided, versions_of
 
 __all__ = [
     "all_paths",
@@ -45,6 +45,7 @@ __all__ = [
     "keep_verdict",
     "known_paths",
     "last_caller",
+    "lock",
     "look_again",
     "open_series",
     "open_studies",

@@ -77,11 +77,18 @@ def give_place(session: Session, paths: Iterable[str]) -> None:
         session.execute(update(instance).where(instance.c.path.in_(chunk)).values(version=VersionKind.REPLACED))
 
 
+def lock(session: Session, study_instance_uid: str) -> None:
+    """Let nobody else judge the series of a study in this transaction: `complete` too begins with them."""
+    query = select(series.c.id).join(study, study.c.id == series.c.study_id).order_by(series.c.id)
+    session.execute(query.where(study.c.study_instance_uid == study_instance_uid).with_for_update(of=series))
+
+
 def hold_back(session: Session, study_instance_uid: str) -> bool:
     """Let results of a study that no destination was offered wait again; False when one was offered: it is too late.
 
     Holding comes before asking: an attempt that begins meanwhile either finds nothing due, or is seen here.
     """
+    lock(session, study_instance_uid)
     jobs = (
         select(job.c.id)
         .join(study, study.c.id == job.c.study_id)
