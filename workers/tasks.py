@@ -122,7 +122,7 @@ def _claim(workplace: Workplace, job_id: int) -> Claim | None:
         job = jobs.claim(session, job_id, token, name, now_of(session), workplace.lease)
         if job is None:
             return None
-        detail: Detail = {"worker": name, "attempt": job.attempts}
+        detail: Detail = {"worker": name, "attempt": job.attempts, "economy": job.economy}
         audit.append(session, _event(EventKind.JOB_CLAIMED, job, detail))
     return Claim(workplace, job, token)
 

@@ -26,14 +26,13 @@ class Sweep:
         self._since = 0.0
 
     def step(self) -> bool:
-        """Remove what nobody saved. True when there was something."""
+        """Remove what nobody saved; what cannot be removed is tried again. Never in a hurry for the next turn."""
         begun = time.time()
-        found = list(orphans(self._catalog, self._results, self._since))
-        for folder in found:
+        for folder in list(orphans(self._catalog, self._results, self._since)):
             shutil.rmtree(folder, ignore_errors=True)
             log.info("the unsaved results of a lost claim were removed", extra={"job": folder.parent.name})
         self._since = begun - LOOK_BACK_S
-        return bool(found)
+        return False
 
 
 def orphans(catalog: Catalog, results: Path, since: float = 0.0) -> Iterator[Path]:

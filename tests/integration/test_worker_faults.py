@@ -156,6 +156,17 @@ def test_a_study_that_kills_its_workers_ends_dead_and_the_others_go_on(node: Nod
     assert (listed["id"], listed["failure"]) == (dead["id"], "lost worker")
 
 
+def test_the_start_of_a_node_ends_a_drain(node: Nodus) -> None:
+    assert node.json("drain", "--timeout", "30") == {"drained": True, "running": 0}
+    node.stop()
+    node.start()
+    assert not node.json("status")["drained"]
+    assert [(entry.kind, entry.actor) for entry in node.audit() if entry.kind.startswith("drain")] == [
+        ("drain begun", "operator"),
+        ("drain ended", "node"),
+    ]
+
+
 def test_a_running_analysis_is_cancelled_and_a_drained_node_begins_nothing(node: Nodus, tmp_path: Path) -> None:
     held, waiting = commanded("held", "hold"), commanded("waiting", "nothing special")
     hold = tmp_path / "hold"

@@ -135,6 +135,7 @@ def test_a_reading_that_takes_too_much_memory_is_done_again_with_less_until_it_f
     assert [(job["state"], job["attempts"], job["economy"]) for job in flow.jobs()] == [("done", 3, 2)]
     failures = [json.loads(entry.detail) for entry in flow.audit("job failed")]
     assert [(each["failure"], each["text"]) for each in failures] == [("out of memory", "Not enough memory.")] * 2
+    assert [json.loads(entry.detail)["economy"] for entry in flow.audit("job claimed")] == [0, 1, 2]
 
 
 def test_a_database_that_is_away_when_a_reading_ends_gets_it_when_it_is_back(
