@@ -175,7 +175,7 @@ def test_a_wrong_command_is_one_sentence_and_no_stack_trace(arguments: list[str]
 
 def test_the_options_of_up_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[Settings] = []
-    monkeypatch.setattr(cli.daily.run, "up", lambda settings, _: started.append(settings))
+    monkeypatch.setattr(cli.daily.run, "up", lambda settings, *_: started.append(settings))
     monkeypatch.setattr(cli.daily.logs, "configure", lambda _: None)
     options = ["--data", "d", "--host", "0.0.0.0", "--port", "0", "--aet", "CTNODE", "--web-port", "1"]
     file = settings_file(tmp_path, 'ae_title = "FILE"\nlease_s = 30\n')
