@@ -97,6 +97,8 @@ def test_an_open_breaker_and_a_refused_result_name_the_destination(catalog: Cata
     delivering.step()
     assert attention.look() == [("result refused", "PACS@pacs.local:104")]
     assert attention.open()[0]["detail"] == {"results": 2}
+    attention.change(update(tables.job).values(state="superseded"))
+    assert attention.look() == []  # another job stands for each study: what was refused is of no use any more
     attention.change(update(tables.outbox).values(state="due"))
     delivering.pacs.away = True
     delivering.until_it_opens()
