@@ -33,8 +33,19 @@ log = logging.getLogger(__name__)
 LONGEST_COMMAND_BYTES = 1 << 16
 LONGEST_REQUEST_BYTES = 1 << 20
 """Of an A-ASSOCIATE-RQ: 128 presentation contexts in every transfer syntax are a third of it."""
+INVALID_PDU = "Evt19"
+"""Unrecognised or invalid PDU: the peer is told with an A-ABORT (PS3.8 Table 9-10)."""
 PDU_SLACK_BYTES = 1 << 16
 """Tolerated beyond the maximum length that we announced; anything longer is not a PDU."""
+
+
+def _readable(timeout_s: float, *sockets: socket.socket) -> list[socket.socket]:
+    """Which of them have something, or have ended; unlike `select.select` also beyond descriptor 1023."""
+    poll = select.poll()
+    for each in sockets:
+        poll.register(each, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll(timeout_s * 1000)}
+    return [each for each in sockets if each.fileno() in ready]
 
 
 class StreamingDUL(DULServiceProvider):
@@ -95,8 +106,21 @@ class StreamingDUL(DULServiceProvider):
         if self.event_queue.empty():
             self._gather()
         else:
-            self.state_machine.do_action(self.event_queue.get())
+            self._act(self.event_queue.get())
             self.assoc.attention.set()
+
+    def _act(self, event: str) -> None:
+        """Take one event. pynetdicom raises whatever it stumbles over in a PDU or command set that does not parse."""
+        was_killed = self._kill_thread
+        try:
+            self.state_machine.do_action(event)
+        except Exception as error:
+            if event == INVALID_PDU:
+                raise
+            log.warning("what a peer sent does not parse", extra={"error": type(error).__name__})
+            self._kill_thread = was_killed  # the state machine gave up; the peer is told with an A-ABORT instead
+            self._drop_message()
+            self.event_queue.put(INVALID_PDU)
 
     def _gather(self) -> None:
         """Wait for the next thing that makes an event."""
@@ -109,13 +133,13 @@ class StreamingDUL(DULServiceProvider):
         """Sleep until the peer or our own side has something; True when the connection is to be looked at."""
         sock = self.socket.socket if self.socket else None
         if sock is None:
-            if not select.select([self._wakened], [], [], 0.05)[0]:
+            if not _readable(0.05, self._wakened):
                 return False
         elif isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True
         else:
             closing = self.state_machine.current_state == "Sta13"
-            ready, _, _ = select.select([sock, self._wakened], [], [], 0.0 if closing else 0.5)
+            ready = _readable(0.0 if closing else 0.5, sock, self._wakened)
             if self._wakened not in ready:
                 return closing or sock in ready
         self._wakened.recv(4096)
@@ -124,17 +148,15 @@ class StreamingDUL(DULServiceProvider):
     def _is_transport_event(self) -> bool:
         if self.state_machine.current_state == "Sta13":
             self._drain()
-        elif self.state_machine.current_state in ("Sta2", "Sta6"):
-            self._receive_pdu()
         else:
-            return bool(super()._is_transport_event())
+            self._receive_pdu()
         return True
 
     def _drain(self) -> None:
         """Take what the peer still says, so that no reset overtakes our last word; then close."""
         sock = self.socket.socket
         with suppress(OSError):
-            if select.select([sock], [], [], 0)[0] and sock.recv(1 << 16):
+            if _readable(0.0, sock) and sock.recv(1 << 16):
                 return
         self.socket.close()
 
@@ -149,7 +171,7 @@ class StreamingDUL(DULServiceProvider):
             length = int.from_bytes(head[2:6], "big")
             if not 1 <= head[0] <= 7 or length > self._longest_pdu():
                 self._drop_message()
-                self.event_queue.put("Evt19")  # unrecognised or invalid PDU
+                self.event_queue.put(INVALID_PDU)
                 return
             pdu_type, head_bytes = head[0], bytes(head)
             body = self._read_exactly(length)
@@ -177,7 +199,7 @@ class StreamingDUL(DULServiceProvider):
         try:
             pdu, event = self._decode_pdu(bytearray(pdu_bytes))
         except Exception:  # noqa: BLE001 - decoding garbage may raise anything; the peer is told with an A-ABORT
-            self.event_queue.put("Evt19")
+            self.event_queue.put(INVALID_PDU)
             return
         self._recv_pdu.put(pdu)
         self.event_queue.put(event)
@@ -254,7 +276,7 @@ class StreamingDUL(DULServiceProvider):
     def _break_off(self) -> bool:
         """What came is no message: the peer is told with an A-ABORT."""
         self._drop_message()
-        self.event_queue.put("Evt19")  # unrecognised or invalid PDU
+        self.event_queue.put(INVALID_PDU)
         return True
 
     def _respond(self, context_id: int, command_set: bytes) -> None:
