@@ -59,7 +59,8 @@ def studies(settings: Settings) -> View:
     """One row a study; names no patient."""
     with reading(settings) as session:
         rows = overview.studies(session)
-    columns = ("study_instance_uid", "state", "evidence", "images", "job", "outcome", "delivery", "last_received_at")
+    columns = ("study_instance_uid", "state", "evidence", "images", "job", "outcome", "delivery", "last_received_at",
+               "purged_at")  # fmt: skip
     return View(rows, columns, rows)
 
 

@@ -44,7 +44,7 @@ def register(session: Session, arrivals: Sequence[Arrival]) -> None:
     patients = _ids_of_patients(session, [arrival.header for arrival in arrivals])
     studies = _ids_of_studies(session, arrivals, patients)
     all_series = _ids_of_series(session, arrivals, studies)
-    take_the_place_of_removed(session, arrivals)
+    take_the_place_of_removed(session, arrivals, all_series.values())
     session.execute(update(study).where(study.c.id.in_(studies.values())).values(purged_at=None))
     give_place(session, [arrival.replaces for arrival in arrivals if arrival.replaces])
     session.execute(insert(instance), [_instance_row(a, all_series[_series_key(a)]) for a in arrivals])

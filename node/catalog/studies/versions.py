@@ -60,14 +60,14 @@ def undecided(session: Session, study_instance_uid: str = "") -> dict[str, dict[
     return found
 
 
-def take_the_place_of_removed(session: Session, arrivals: Sequence[Arrival]) -> None:
+def take_the_place_of_removed(session: Session, arrivals: Sequence[Arrival], series_ids: Iterable[int]) -> None:
     """What comes where retention has removed the version that counted is the one that counts.
 
     The two cannot be compared any more, and are taken for the same: other bytes alone make no second report.
     """
     for chunk in chunks(each.header.sop_instance_uid for each in arrivals if each.version is VersionKind.AUTHORITATIVE):
         gone = instance.c.purged_at.is_not(None) & (instance.c.version == VersionKind.AUTHORITATIVE)
-        place = instance.c.sop_instance_uid.in_(chunk) & gone
+        place = instance.c.sop_instance_uid.in_(chunk) & instance.c.series_id.in_(set(series_ids)) & gone
         session.execute(update(instance).where(place).values(version=VersionKind.DUPLICATE))
 
 
