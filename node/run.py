@@ -58,7 +58,7 @@ LAST_WRITES_WITHIN_S = 2.0
 LAST_MOMENT_S = 0.02
 ANCHOR_EVERY_S = 60.0
 RETAIN_EVERY_S = 60.0
-WATCH_EVERY_S = 2.0
+WATCH_EVERY_S = 5.0
 SWEEP_EVERY_S = 60.0
 REGISTER_EVERY_S = 0.1
 """Files that come within this time share one transaction."""
