@@ -1,5 +1,6 @@
 """Job id in, outbox rows out: claim, analyse, save, in one transaction."""
 
+import errno
 import logging
 import os
 import secrets
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+NO_ROOM_WAIT = timedelta(minutes=1)
 STALE_WAIT = timedelta(seconds=5)
 """Images came after the job was made: the node is about to replace it."""
 BEATS_PER_LEASE = 4
@@ -143,10 +146,21 @@ def work(claim: Claim) -> None:
         claim.give_back()
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            _wait_for_room(claim, error)
+            return
         log.exception("job failed", extra=_names(claim.job))
         named = isinstance(error, NodusError)
         text = str(error) if named else f"Unexpected error ({type(error).__name__}); the worker's log has it."
         claim.fail(Failure.UNKNOWN, text)
+
+
+def _wait_for_room(claim: Claim, error: OSError) -> None:
+    """The disk is no reason to give a study up: the job waits, for as long as it takes, and frees what it took."""
+    reason = errno.errorcode.get(error.errno or 0, "")
+    log.error("the results cannot be written; the job waits for room", extra={**_names(claim.job), "reason": reason})
+    claim.give_back(NO_ROOM_WAIT)
+    claim.clear_away()
 
 
 def _report(claim: Claim) -> "Report | None":
