@@ -21,10 +21,17 @@ def private_folder(data: Path) -> None:
     """Make a data directory where there is none, and close it to others. Raises SettingsError."""
     if (data / UNFINISHED).exists():
         raise SettingsError(f"A restore into {data} was interrupted: empty it, and restore again.")
-    try:
+    with usable(data):
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         if data.stat().st_mode & 0o077:
             data.chmod(0o700)
+
+
+@contextmanager
+def usable(data: Path) -> Iterator[None]:
+    """A data directory that is full, read-only or somebody else's is one sentence. Raises SettingsError."""
+    try:
+        yield
     except OSError as error:
         raise SettingsError(
             f"The data directory {data} cannot be used ({reason_of(error)}); choose another --data."

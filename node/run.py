@@ -30,7 +30,7 @@ from node.catalog.session import Catalog
 from node.children import ReceiverPool, WorkerChild, worker_of
 from node.deadline import Asking
 from node.dicom import store_scu
-from node.directory import anchors_of, catalog_of, disk_of, only_node, reason_of, removing_files
+from node.directory import anchors_of, catalog_of, disk_of, only_node, reason_of, removing_files, usable
 from node.domain.audit import Event, EventKind
 from node.domain.lease import LeaseWatch
 from node.domain.peers import Destination
@@ -120,7 +120,7 @@ class Node:
         self.web.stop(min(1.0, left()))
         try:
             Asking("last").ask(self._last_writes, LAST_WRITES_WITHIN_S)
-        except (SQLAlchemyError, TimeoutError) as error:
+        except (SQLAlchemyError, OSError) as error:
             log.error("the database does not answer at the end", extra={"error": type(error).__name__})
 
     def _last_writes(self) -> None:
@@ -165,11 +165,13 @@ def up(settings: Settings, announce: Callable[[str], None], read_again: Callable
 def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_again: Callable[[], Settings]) -> Node:
     """Start everything, receivers first: they are born before any thread, engine or TLS context exists."""
     spool = spool_of(settings)
-    spool.prepare()
+    with usable(settings.data):
+        spool.prepare()
     configured = tuple(each.sender() for each in settings.senders)
     receivers = ReceiverPool(settings, dicom, configured)
     pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True  # results leave as the bytes on disk
-    catalog = catalog_of(settings)
+    with usable(settings.data):
+        catalog = catalog_of(settings)
     catalog.migrate()
     with catalog.writing() as session:
         installation.make(session)
