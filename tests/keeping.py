@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
@@ -22,6 +23,7 @@ from node.flow import release
 from node.flow.retain import Retain
 from node.spool import Spool
 from tests.flow import Flow, results
+from tests.sender import Payload
 from tests.studies import AT, Series, after
 
 IMAGES = 40
@@ -30,6 +32,12 @@ PACS = Destination("PACS", "pacs.local", 104)
 MONTH = Retention(after=timedelta(days=30))
 LATER = datetime.now(UTC) + timedelta(days=1)
 """After every file of a test was written; images say that they came at AT, years ago."""
+
+
+@cache
+def payloads(series: Series) -> tuple[Payload, ...]:
+    """Slices as they go over the wire, made once for all tests."""
+    return tuple(series.payloads())
 
 
 @contextmanager
@@ -69,7 +77,7 @@ class Keeping:
     def read(self, name: str, at: datetime = AT) -> Series:
         """A study comes, is read and released; its results are on disk."""
         series = Series(name, count=IMAGES)
-        self.flow.take(series.payloads(), at)
+        self.flow.take(payloads(series), at)
         self.flow.complete(at + timedelta(seconds=4))
         self.finish(at)
         return series

@@ -1,6 +1,7 @@
 """flow/retain.py on both databases: what is finished goes when its time has come, and nothing else ever does."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from node.domain.study import VersionKind
 from node.flow import register, retain
 from node.removal import came_after, remove
 from node.spool import Spool
+from tests.conftest import AUDIT_KEY
 from tests.keeping import AT, IMAGES, LATER, MONTH, Keeping, after
 from tests.studies import Series, keep_all, reception
 
@@ -27,7 +29,17 @@ SPACE = Retention(below_free_fraction=1.0)
 
 @pytest.fixture
 def keeping(catalog: Catalog, spool: Spool, data: Path) -> Keeping:
+    """On each database."""
     return Keeping.on(catalog, spool, data)
+
+
+@pytest.fixture
+def small(sqlite_template: Path, spool: Spool, data: Path) -> Iterator[Keeping]:
+    """On SQLite, for what is about files."""
+    shutil.copy(sqlite_template, data / "nodus.db")
+    catalog = Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY)
+    yield Keeping.on(catalog, spool, data)
+    catalog.close()
 
 
 def test_a_delivered_study_goes_when_it_is_old_enough_and_its_rows_stay(keeping: Keeping) -> None:
@@ -45,10 +57,10 @@ def test_a_delivered_study_goes_when_it_is_old_enough_and_its_rows_stay(keeping:
     assert entry.detail == f'{{"bytes": {size}, "images": 40, "results": 3, "why": "age"}}'
 
 
-def test_as_it_comes_nothing_ever_goes(keeping: Keeping) -> None:
-    keeping.finished("1")
-    keeping.retain(Retention()).step()
-    assert (keeping.images(), len(keeping.results())) == (IMAGES, 4)
+def test_as_it_comes_nothing_ever_goes(small: Keeping) -> None:
+    small.finished("1")
+    small.retain(Retention()).step()
+    assert (small.images(), len(small.results())) == (IMAGES, 4)
 
 
 def test_for_want_of_space_the_oldest_go_first_and_no_more_than_are_needed() -> None:
@@ -127,30 +139,30 @@ def test_what_somebody_waits_for_or_must_decide_never_goes(keeping: Keeping, sta
     assert (keeping.images(), keeping.purged()) == (before, [])
 
 
-def test_while_a_backup_is_made_nothing_goes(keeping: Keeping) -> None:
+def test_while_a_backup_is_made_nothing_goes(small: Keeping) -> None:
     @contextmanager
     def a_backup_is_made() -> Iterator[bool]:
         yield False
 
-    keeping.finished("1")
-    assert not keeping.retain(alone=a_backup_is_made).step()
-    assert keeping.images() == IMAGES
+    small.finished("1")
+    assert not small.retain(alone=a_backup_is_made).step()
+    assert small.images() == IMAGES
 
 
 def test_after_a_crash_between_mark_and_removal_the_files_go_at_the_next_start(
-    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+    small: Keeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeping.finished("1")
+    small.finished("1")
 
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(retain, "remove", crash)
-        keeping.retain().step()
-    assert keeping.images() == IMAGES
-    keeping.retain().step()
-    assert (keeping.images(), keeping.results()) == (0, ["1-SEG-1.dcm"])
+        small.retain().step()
+    assert small.images() == IMAGES
+    small.retain().step()
+    assert (small.images(), small.results()) == (0, ["1-SEG-1.dcm"])
 
 
 def test_the_same_study_sent_again_is_kept_and_not_read_again(keeping: Keeping) -> None:
@@ -205,12 +217,12 @@ def test_when_all_its_images_came_again_it_is_read(keeping: Keeping) -> None:
     assert keeping.flow.study(series.study_uid)["outcome"] == ""
 
 
-def test_some_images_of_a_purged_study_sent_again_change_nothing(keeping: Keeping) -> None:
-    series = purged_long_ago(keeping)
-    keeping.flow.take(series.payloads(range(3)), after(3600))
-    keeping.flow.complete(after(3700))
-    assert len(keeping.flow.jobs()) == 1
-    assert keeping.flow.study(series.study_uid)["outcome"] == "findings"
+def test_some_images_of_a_purged_study_sent_again_change_nothing(small: Keeping) -> None:
+    series = purged_long_ago(small)
+    small.flow.take(series.payloads(range(3)), after(3600))
+    small.flow.complete(after(3700))
+    assert len(small.flow.jobs()) == 1
+    assert small.flow.study(series.study_uid)["outcome"] == "findings"
 
 
 def test_an_image_that_comes_back_with_other_bytes_takes_the_place_of_the_removed_one(keeping: Keeping) -> None:
@@ -225,61 +237,59 @@ def test_an_image_that_comes_back_with_other_bytes_takes_the_place_of_the_remove
 
 
 def test_a_file_received_again_just_before_its_removal_stays_and_is_known_to_be_there(
-    keeping: Keeping, spool: Spool
+    small: Keeping, spool: Spool
 ) -> None:
-    series = keeping.finished("1")
+    series = small.finished("1")
     paths = list(spool.files())
     at = datetime.now(UTC) + timedelta(seconds=0.2)
     while datetime.now(UTC) < at + timedelta(seconds=0.2):
         os.sched_yield()
-    with keeping.flow.catalog.writing() as session:
+    with small.flow.catalog.writing() as session:
         marked = retain.retention.purge(session, 1, at, decided=False)
     assert marked is not None
     (again,) = keep_all(spool, series.payloads([0]), reception(at, "again"))
     assert [path for path in paths if not remove(spool.absolute(path), at)] == [again.path]
-    register.register(keeping.flow.catalog, spool, [again])
-    (row,) = [row for row in keeping.flow.rows(tables.instance) if row["path"] == again.path]
+    register.register(small.flow.catalog, spool, [again])
+    (row,) = [row for row in small.flow.rows(tables.instance) if row["path"] == again.path]
     assert row["purged_at"] is None
     assert came_after(spool.absolute(again.path), at)
 
 
-def test_a_file_of_a_purged_study_that_nobody_told_of_is_found_at_the_next_start(keeping: Keeping) -> None:
-    series = purged_long_ago(keeping)
-    keep_all(keeping.flow.spool, series.payloads(range(3)), reception(after(3600), "crashed"))
-    register.rescan(keeping.flow.catalog, keeping.flow.spool, register.Inbox())
-    assert sum(row["purged_at"] is None for row in keeping.flow.rows(tables.instance)) == 3
-    keeping.retain(now=after(3700)).step()
-    assert keeping.images() == 3
+def test_a_file_of_a_purged_study_that_nobody_told_of_is_found_at_the_next_start(small: Keeping) -> None:
+    series = purged_long_ago(small)
+    keep_all(small.flow.spool, series.payloads(range(3)), reception(after(3600), "crashed"))
+    register.rescan(small.flow.catalog, small.flow.spool, register.Inbox())
+    assert sum(row["purged_at"] is None for row in small.flow.rows(tables.instance)) == 3
+    small.retain(now=after(3700)).step()
+    assert small.images() == 3
 
 
-def test_what_nobody_takes_from_the_embedded_broker_goes_after_a_day(keeping: Keeping) -> None:
-    folder = keeping.data / "broker" / "messages"
+def test_what_nobody_takes_from_the_embedded_broker_goes_after_a_day(small: Keeping) -> None:
+    folder = small.data / "broker" / "messages"
     folder.mkdir(parents=True)
     for name, age in {"old": timedelta(days=2), "new": timedelta(hours=1)}.items():
         (folder / f"{name}.nodus.msg").write_text("{}")
         moment = (LATER - age).timestamp()
         os.utime(folder / f"{name}.nodus.msg", (moment, moment))
-    keeping.retain(Retention()).step()
+    small.retain(Retention()).step()
     assert [path.name for path in folder.iterdir()] == ["new.nodus.msg"]
 
 
-def test_rows_of_killed_workers_go_after_a_week(keeping: Keeping) -> None:
-    with keeping.flow.catalog.writing() as session:
+def test_rows_of_killed_workers_go_after_a_week(small: Keeping) -> None:
+    with small.flow.catalog.writing() as session:
         for name, age in {"old": 8, "new": 6}.items():
             seen_at = LATER - timedelta(days=age)
             session.execute(tables.worker.insert().values(name=name, slots=1, seen_at=seen_at))
-    keeping.retain(Retention()).step()
-    assert [row["name"] for row in keeping.flow.rows(tables.worker)] == ["new"]
+    small.retain(Retention()).step()
+    assert [row["name"] for row in small.flow.rows(tables.worker)] == ["new"]
 
 
-def test_a_failed_study_is_kept_for_its_retry(keeping: Keeping) -> None:
-    keeping.flow.take(Series("1", count=IMAGES).payloads(), AT)
-    keeping.flow.complete(after(4))
+def test_a_failed_study_is_kept_for_its_retry(small: Keeping) -> None:
+    small.flow.take(Series("1", count=IMAGES).payloads(), AT)
+    small.flow.complete(after(4))
     for attempt in range(3):
-        keeping.flow.fail(
-            keeping.flow.claimed(1, after(1000 * attempt + 5)), Failure.UNKNOWN, after(1000 * attempt + 6)
-        )
-    keeping.finish(after(5000))
-    keeping.deliver()
-    keeping.retain().step()
-    assert keeping.images() == IMAGES
+        small.flow.fail(small.flow.claimed(1, after(1000 * attempt + 5)), Failure.UNKNOWN, after(1000 * attempt + 6))
+    small.finish(after(5000))
+    small.deliver()
+    small.retain().step()
+    assert small.images() == IMAGES
