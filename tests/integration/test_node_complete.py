@@ -37,22 +37,30 @@ def test_a_gapless_series_and_its_study_are_complete_after_three_quiet_seconds(c
     assert states(flow) == ["complete", "complete"]
     assert flow.rows(tables.series)[0]["evidence"] == flow.study(STUDY)["evidence"] == "gapless stack, clean release"
     assert flow.study(STUDY)["completed_at"] == after(3)
+    assert flow.rows(tables.series)[0]["evidence_detail"] == flow.study(STUDY)["evidence_detail"] == {
+        "images": 64, "gap": "", "association": "released", "quiet_s": 3.0, "lasted_s": 3.0,
+        "gapless_quiet_s": 3.0, "enough_quiet_s": 15.0, "hard_cap_s": 900.0,
+    }  # fmt: skip
     assert [entry.kind for entry in flow.audit()] == [
         "instances registered", "series complete", "job created", "study complete"
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("headers", "ending"),
+    ("headers", "ending", "because"),
     [
-        (CHEST.headers([n for n in range(64) if n != 30]), Ending.RELEASED),
-        (CHEST.headers(), Ending.ABORTED),
-        (CHEST.headers(), None),
+        (
+            CHEST.headers([n for n in range(64) if n != 30]),
+            Ending.RELEASED,
+            ("images are missing or unevenly spaced", "released"),
+        ),
+        (CHEST.headers(), Ending.ABORTED, ("", "aborted")),
+        (CHEST.headers(), None, ("", "open")),
     ],
     ids=["a gap", "an abort", "still open"],
 )
 def test_without_that_evidence_fifteen_quiet_seconds_pass(
-    catalog: Catalog, headers: list[InstanceHeader], ending: Ending | None
+    catalog: Catalog, headers: list[InstanceHeader], ending: Ending | None, because: tuple[str, str]
 ) -> None:
     flow = Flow(catalog)
     flow.receive(headers, ending=ending)
@@ -61,6 +69,8 @@ def test_without_that_evidence_fifteen_quiet_seconds_pass(
     flow.complete(after(15))
     assert states(flow) == ["complete", "complete"]
     assert flow.study(STUDY)["evidence"] == "quiet"
+    detail = flow.rows(tables.series)[0]["evidence_detail"]
+    assert (detail["gap"], detail["association"], detail["quiet_s"]) == (*because, 15.0)
 
 
 def test_a_second_association_of_the_sender_keeps_the_study_open(catalog: Catalog) -> None:
@@ -101,6 +111,7 @@ def test_after_a_restart_only_the_full_quiet_time_counts(catalog: Catalog) -> No
     assert states(restarted) == ["receiving", "receiving"]
     restarted.complete(after(15))
     assert restarted.study(STUDY)["evidence"] == "quiet"
+    assert restarted.study(STUDY)["evidence_detail"]["association"] == "unknown"
 
 
 def test_the_time_when_nobody_listened_is_no_quiet_time(catalog: Catalog) -> None:
