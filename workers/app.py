@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 5.0
 PREPARE_WITHIN_S = 120.0
 """Importing torch and reading the weights, on a machine that is busy."""
-ORPHAN_CHECK_S = 1.0
+ORPHAN_CHECK_S = CHILD_CHECK_S = 1.0
 
 
 def make_app(settings: Settings) -> Celery:
@@ -96,6 +96,19 @@ def end_as_orphan(parent: int) -> None:
     os._exit(os.EX_UNAVAILABLE)
 
 
+def end_with_child(pool: Any, stop: threading.Event) -> None:
+    """End at once when a child of the pool was killed, to be started again by who started us.
+
+    With a broker that is no socket the children share one pipe, and who waits on it holds its lock: one that dies so
+    takes the lock with it, and its successor would wait for ever, while we say that we are there.
+    """
+    children = set(pool.info["processes"])
+    while not stop.wait(CHILD_CHECK_S):
+        if not children <= set(pool.info["processes"]):
+            log.error("a child of the pool was killed: this worker ends")
+            os._exit(os.EX_TEMPFAIL)  # an orderly end would wait for the lock, too; the other children follow
+
+
 def end_with_parent() -> None:
     """Wait for the end of standard input, which a node holds open, then end like after SIGTERM."""
     while os.read(0, 1024):  # not sys.stdin: a pool's child closes it, and would wait for our lock on it
@@ -115,8 +128,10 @@ def _register_signals(settings: Settings) -> None:
         beat(settings, name, stop)
 
     @signals.worker_ready.connect(weak=False)
-    def ready(**_: Any) -> None:
+    def ready(sender: Any, **_: Any) -> None:
         threading.Thread(target=beat_when_prepared, daemon=True).start()
+        if settings.broker_url.startswith("filesystem:"):
+            threading.Thread(target=end_with_child, args=(sender.pool, stop), daemon=True).start()
 
     @signals.worker_process_init.connect(weak=False)
     def prepare_child(**_: Any) -> None:

@@ -9,7 +9,7 @@ AWAY = re.compile(
     r"OperationalError|InterfaceError|AdminShutdown|Connection\w*Error|BrokenPipeError|WorkerLostError|TimeoutError"
 )
 """Classes of error that say no more than that a neighbour was not there."""
-ERROR_LINE = re.compile(r"^[A-Za-z_.]*(Error|Exception|Exit|Interrupt|Lost|Shutdown|Violation)\b.{0,200}", re.MULTILINE)
+ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit|Interrupt|Lost|Shutdown|Violation)\b.{0,200}", re.MULTILINE)
 CORRUPTION = re.compile(r"corrupt|malformed|UniqueViolation|IntegrityError|IllegalMove", re.IGNORECASE)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -27,8 +28,8 @@ class Ledger:
     """Associations that ended without a release."""
     sending: int = 0
     """Open associations."""
-    finished: int = 0
-    """Studies of which everything is acknowledged."""
+    finished_at: list[float] = field(default_factory=list)
+    """When everything of a study was acknowledged, one moment for each, in s."""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def begun(self, exam: Exam) -> None:
@@ -45,12 +46,21 @@ class Ledger:
                 self.refused[status] = self.refused.get(status, 0) + 1
             self.changed.notify_all()
 
-    def count(self, cut: int = 0, sending: int = 0, finished: int = 0) -> None:
-        """Something happened once more, or is over."""
+    @property
+    def finished(self) -> int:
+        """Studies of which everything is acknowledged."""
+        return len(self.finished_at)
+
+    def finish(self) -> None:
+        """Everything of a study is acknowledged."""
+        with self.changed:
+            self.finished_at.append(time.monotonic())
+
+    def count(self, cut: int = 0, sending: int = 0) -> None:
+        """An association was cut, was opened, or is over."""
         with self.changed:
             self.cut += cut
             self.sending += sending
-            self.finished += finished
 
     def wait_for(self, count: int, within_s: float) -> bool:
         """Until so many more images are acknowledged."""
@@ -62,8 +72,16 @@ class Ledger:
 class Modality(threading.Thread):
     """One scanner: one study after the other, each over an association of its own, and as many more as it takes."""
 
-    def __init__(self, port: int, exams: Iterator[Exam], ledger: Ledger, may_send: Callable[[], bool] = lambda: True):
+    def __init__(
+        self,
+        port: int,
+        exams: Iterator[Exam],
+        ledger: Ledger,
+        may_send: Callable[[], bool] = lambda: True,
+        pause_s: float = PAUSE_S,
+    ) -> None:
         super().__init__(daemon=True)
+        self._pause_s = pause_s
         self._port = port
         self._exams = exams
         self._ledger = ledger
@@ -80,7 +98,7 @@ class Modality(threading.Thread):
                     if exam is None:
                         return
                     self._send_all(exam)
-                self._enough.wait(PAUSE_S)
+                self._enough.wait(self._pause_s)
         except BaseException as error:
             self.failure = error
             raise
@@ -94,7 +112,7 @@ class Modality(threading.Thread):
         pause = threading.Event()
         while not self._send(exam):
             pause.wait(RETRY_AFTER_S)
-        self._ledger.count(finished=1)
+        self._ledger.finish()
 
     def _send(self, exam: Exam) -> bool:
         """What is not acknowledged yet, over one association. True when nothing is left."""

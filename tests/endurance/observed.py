@@ -47,6 +47,11 @@ def jobs_under_way(node: Nodus) -> int | None:
     return _count(node, select(func.count()).where(tables.job.c.state.in_(ACTIVE)))
 
 
+def workers(node: Nodus) -> int | None:
+    """How many say that they are there; None when the database does not answer."""
+    return _count(node, select(func.count()).select_from(tables.worker))
+
+
 UNDER_WAY = {
     "open series": select(func.count()).where(tables.series.c.state != Completeness.COMPLETE),
     "open studies": select(func.count()).where(tables.study.c.state != Completeness.COMPLETE),

@@ -1,18 +1,23 @@
-"""What a killed process leaves behind is cleared away while the others go on."""
+"""What a killed process leaves behind is cleared away, and who cannot go on without it is started again."""
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from node.catalog import tables
+from node.catalog.session import Catalog
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
 from tests.endurance.programs import children, command_line, is_alive, kill
 from tests.sender import Scanner
 from tests.servers import eventually, nodus
+from tests.servers.processes import end
 from tests.studies import Series
 
 
@@ -31,14 +36,26 @@ def test_what_a_killed_receiver_left_half_written_is_removed(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def worker(data: Path, sqlite_template: Path) -> subprocess.Popen[bytes]:
+def worker(data: Path, sqlite_template: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker's main process, which is killed by the test."""
     pytest.importorskip("torch")
     shutil.copy(sqlite_template, data / "nodus.db")
     (data / "audit.key").write_bytes(AUDIT_KEY)
     (data / "audit.key").chmod(0o600)
     environment = {**os.environ, **Settings(data=data).environment()}
-    return subprocess.Popen([sys.executable, "-m", "workers.app"], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", "workers.app"], env=environment)
+    yield process
+    end(process)
+
+
+def workers_in(data: Path) -> int:
+    """How many say that they are there."""
+    catalog = Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY)
+    try:
+        with catalog.reading() as session:
+            return len(session.execute(select(tables.worker)).all())
+    finally:
+        catalog.close()
 
 
 def test_a_child_of_the_pool_ends_when_its_worker_is_killed(worker: subprocess.Popen[bytes]) -> None:
@@ -46,3 +63,13 @@ def test_a_child_of_the_pool_ends_when_its_worker_is_killed(worker: subprocess.P
     worker.kill()
     worker.wait()
     eventually(lambda: not is_alive(child), what=f"{command_line(child)} ends")
+
+
+def test_a_worker_whose_child_is_killed_ends_so_that_it_is_started_again(
+    worker: subprocess.Popen[bytes], data: Path
+) -> None:
+    (child,) = eventually(lambda: children(worker.pid), what="the pool has a child")
+    eventually(lambda: workers_in(data), 60.0, "the worker waits for jobs")
+    kill(child)
+    assert worker.wait(20) == os.EX_TEMPFAIL
+    eventually(lambda: not is_alive(child))
