@@ -9,7 +9,7 @@ from pydicom import dcmread
 from sqlalchemy import update
 
 from node.admin import conflicts
-from node.catalog import installation, query, tables
+from node.catalog import installation, query, studies, tables
 from node.catalog.session import Catalog
 from node.domain.audit import EventKind
 from node.domain.peers import Destination
@@ -83,7 +83,7 @@ def sent(flow: Flow) -> None:
         )
 
 
-def test_a_correction_while_results_are_held_is_read_again_under_the_new_name(flow: Flow) -> None:
+def test_a_correction_while_results_are_held_is_read_again_under_the_new_name(flow: Flow, data: Path) -> None:
     flow.take(CHEST.payloads())
     flow.complete(after(3))
     flow.finish(1, after(4))
@@ -97,6 +97,9 @@ def test_a_correction_while_results_are_held_is_read_again_under_the_new_name(fl
     (entry,) = flow.audit(EventKind.DEMOGRAPHICS_CHANGED)
     assert (entry.outcome, entry.detail) == (0, '{"taken": 44, "too_late": 0}')
     assert flow.study(STUDY)["conflicts"] == 0
+    with flow.catalog.reading() as session:
+        files = studies.files_of_series(session, 1, [CHEST.instance_uid(number) for number in range(44)])
+    assert {str(dcmread(data / path).PatientName) for path, _ in files.values()} == {"Right^Person"}  # what is read
 
 
 def test_results_that_are_due_and_were_offered_to_nobody_wait_for_the_correction(flow: Flow) -> None:
