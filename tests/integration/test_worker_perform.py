@@ -10,10 +10,10 @@ import pytest
 import torch
 from sqlalchemy import update
 
-from node.catalog import installation, tables
+from node.catalog import installation, jobs, tables
 from node.catalog.revisions import Plan, open_revision
 from node.catalog.session import Catalog
-from node.domain.job import Failure, JobKind
+from node.domain.job import Failure, JobKind, JobState
 from node.domain.peers import Destination
 from node.errors import LeaseLost
 from node.settings import Settings
@@ -99,6 +99,25 @@ def test_a_worker_that_lost_its_lease_leaves_what_another_saved_as_it_is(
         tasks.work(slow)
     assert flow.rows(tables.result) == before
     assert as_saved(flow, data)
+
+
+def test_a_worker_that_loses_its_lease_while_it_writes_takes_away_what_it_wrote(
+    catalog: Catalog, spool: Spool, workplace: Workplace, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, written = queued(catalog, spool, CHEST), []
+
+    def write_and_lose_the_lease(path: Path, content: bytes) -> None:
+        write_durably(path, content)
+        written.append(path)
+        if len(written) == 1:
+            with catalog.writing() as session:
+                jobs.try_again(session, jobs.get(session, 1), Failure.LOST_WORKER, "", after(0))
+
+    monkeypatch.setattr(report, "write_durably", write_and_lose_the_lease)
+    tasks.perform(workplace, 1)
+    assert len(written) > 1
+    assert not written[0].parent.exists()
+    assert (flow.rows(tables.result), flow.job_in(JobState.QUEUED)["attempts"]) == ([], 1)
 
 
 def test_the_same_reading_again_after_one_that_nobody_saw_has_the_same_identity(
