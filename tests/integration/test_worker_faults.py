@@ -16,7 +16,7 @@ from sqlalchemy import Table, select
 
 from node.catalog import tables
 from tests.sender import send
-from tests.servers import HASTY, Nodus, eventually, nodus
+from tests.servers import HASTY, Nodus, eventually, nodus, redis
 from tests.servers.processes import end
 from tests.studies import Series
 
@@ -31,6 +31,18 @@ READY_WITHIN_S = 120.0
 def node(tmp_path: Path) -> Iterator[Nodus]:
     """A node whose workers are ours, and whose destination never answers."""
     with nodus(tmp_path / "data", "--pacs", "PACS@127.0.0.1:9", senders=HASTY, lease_s=LEASE_S) as running:
+        yield running
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Iterator[Nodus]:
+    """The same with Redis, where the children of a worker share nothing: each of several jobs at once stands alone."""
+    with (
+        redis(tmp_path) as url,
+        nodus(
+            tmp_path / "data", "--pacs", "PACS@127.0.0.1:9", senders=HASTY, lease_s=LEASE_S, broker_url=url
+        ) as running,
+    ):
         yield running
 
 
@@ -139,7 +151,8 @@ def beats_since(node: Nodus, begun: dict[str, Any]) -> float:
     return float(max((row["lease_until"] - begun["lease_until"]).total_seconds() for row in rows(node, tables.job)))
 
 
-def test_a_study_that_kills_its_workers_ends_dead_and_the_others_go_on(node: Nodus) -> None:
+def test_a_study_that_kills_its_workers_ends_dead_and_the_others_go_on(production: Nodus) -> None:
+    node = production
     poison, others = commanded("poison", "kill"), [commanded(f"other{n}", "nothing special") for n in range(3)]
     with worker(node, obeys="kill", slots=2):
         for series in (others[0], poison, *others[1:]):
