@@ -174,7 +174,7 @@ def test_the_same_study_sent_again_is_kept_and_not_read_again(keeping: Keeping) 
     keeping.flow.complete(after(3700))
     assert len(keeping.flow.jobs()) == 1
     assert keeping.flow.study(series.study_uid)["outcome"] == "findings"
-    keeping.retain(now=after(3600) + timedelta(days=29)).step()
+    keeping.retain(now=AT + timedelta(days=30, minutes=1)).step()
     assert keeping.images() == IMAGES  # its time runs from when it came again
     keeping.retain().step()
     assert (keeping.images(), keeping.purged()) == (0, [series.study_uid])
