@@ -6,6 +6,7 @@ ends when the node does: the pipe between them closes.
 
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import threading
@@ -57,6 +58,7 @@ class Ready:
 
 
 START_WITHIN_S = 60.0
+DESCRIPTORS = 1 << 13
 SUMS_EVERY_S = 0.5
 """How often refusals that were summed up are looked at."""
 
@@ -127,6 +129,7 @@ def wait_until_ready(pipe: Connection) -> None:
 def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when a receiver ends
     os.environ.update(environment)
+    _allow_descriptors()
     settings = Settings()
     logs.configure(settings.log_level)
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
@@ -141,6 +144,13 @@ def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connectio
     scp.serve(listener, contexts.accepted(), ((evt.EVT_C_FIND, asking.on_find),))
     teller.end()
     os._exit(0)  # associations that were aborted may still be inside a library's wait
+
+
+def _allow_descriptors() -> None:
+    """An association takes seven; many systems begin with 1024 although they allow more."""
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
 
 
 class _Teller:

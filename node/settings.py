@@ -125,9 +125,9 @@ class Settings(BaseSettings):
     """...or with less than this part of the disk. Both lie above the marks that stop reception."""
     maximum_pdu_bytes: int = Field(131072, ge=4096)
     """Largest P-DATA-TF value that we announce."""
-    maximum_associations: int = Field(100, ge=1, le=200)
+    maximum_associations: int = Field(100, ge=1, le=1000)
     """Associations open at once, over all receiver processes; more are refused for the moment."""
-    maximum_associations_per_peer: int = Field(20, ge=1, le=200)
+    maximum_associations_per_peer: int = Field(20, ge=1, le=1000)
     """The same, from one address."""
     request_timeout_s: float = Field(5.0, gt=0)
     """A connection that has not become an association for so long, TLS handshake included, is closed."""

@@ -16,6 +16,8 @@ from node.domain.peers import Regard, plain_address
 MOST_SILENT = {Regard.KNOWN: 64, Regard.STRANGER: 8, Regard.DENIED: 0}
 """Connections from such addresses that have not been admitted yet; they cost two threads each, and have no name."""
 
+AFTER_FAILURE_S = 0.05
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -64,8 +66,11 @@ class Acceptor:
                 continue
             try:
                 peer, source = self._listener.accept()
+            except BlockingIOError:
+                continue  # another process was faster
             except OSError:
-                continue  # another process was faster, or the caller has gone
+                select.select([self._stopped], [], [], AFTER_FAILURE_S)  # the caller has gone, or no descriptor is left
+                continue
             self._welcome(peer, plain_address(source[0]))
 
     def stop(self) -> None:

@@ -51,6 +51,8 @@ def _readable(timeout_s: float, *sockets: socket.socket) -> list[socket.socket]:
 class StreamingDUL(DULServiceProvider):
     """DUL service provider that is woken instead of polling."""
 
+    _kill_thread: bool
+
     def __init__(self, assoc: "StreamingAssociation") -> None:
         super().__init__(assoc)
         self._waker, self._wakened = socket.socketpair()
@@ -128,6 +130,12 @@ class StreamingDUL(DULServiceProvider):
             self.event_queue.put("Evt18")
         elif not self._process_recv_primitive() and self._wait() and self._is_transport_event():
             self._idle_timer.restart()
+
+    def _process_recv_primitive(self) -> bool:
+        """Look whether our side has something to say; in Sta13 it is too late for that (PS3.8 Table 9-10)."""
+        if self.state_machine.current_state == "Sta13":
+            self.to_provider_queue.queue.clear()
+        return bool(super()._process_recv_primitive())
 
     def _wait(self) -> bool:
         """Sleep until the peer or our own side has something; True when the connection is to be looked at."""
