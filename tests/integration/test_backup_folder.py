@@ -166,6 +166,14 @@ def test_files_that_had_no_row_yet_are_in_it_too(small: Keeping, tmp_path: Path)
     assert len(images(tmp_path / "kept")) == IMAGES + 3
 
 
+def test_what_the_journal_holds_goes_with_it(small: Keeping, tmp_path: Path) -> None:
+    journal = small.data / "spool" / "journal"
+    (journal / "1.jsonl").write_text("refused\n")
+    make(small, tmp_path / "kept")
+    restore(tmp_path / "kept", tmp_path / "again")
+    assert (tmp_path / "again" / "spool" / "journal" / "1.jsonl").read_text() == "refused\n"
+
+
 def test_a_named_file_that_is_not_there_is_said_and_the_rest_is_kept(small: Keeping, tmp_path: Path) -> None:
     lost = next(iter(small.flow.spool.files()))
     (small.data / lost).unlink()

@@ -1,5 +1,7 @@
 """audit/anchor.py: the key and the anchors outside the database."""
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -52,3 +54,27 @@ def test_a_line_that_a_power_cut_left_half_written_is_skipped(tmp_path: Path) ->
     assert later.all() == [Anchor(1, "a")]
     later.add(Anchor(2, "b"))
     assert later.all() == [Anchor(1, "a"), Anchor(2, "b")]
+
+
+def test_a_full_disk_costs_one_anchor_and_not_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    anchors = Anchors(tmp_path / "anchors")
+    anchors.add(Anchor(1, "a"))
+
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="28"):
+        patched.setattr(os, "fsync", no_room)
+        anchors.add(Anchor(2, "b"))
+    os.truncate(tmp_path / "anchors", (tmp_path / "anchors").stat().st_size - 10)  # half of it had no room
+    anchors.add(Anchor(3, "c"))
+    assert Anchors(tmp_path / "anchors").all() == [Anchor(1, "a"), Anchor(3, "c")]
+
+
+def test_the_file_as_it_was_at_a_row_has_nothing_later(tmp_path: Path) -> None:
+    anchors = Anchors(tmp_path / "anchors")
+    assert anchors.up_to(9) == b""
+    for seq in (1, 5, 9):
+        anchors.add(Anchor(seq, "x"))
+    (tmp_path / "earlier").write_bytes(anchors.up_to(5))
+    assert Anchors(tmp_path / "earlier").all() == [Anchor(1, "x"), Anchor(5, "x")]
