@@ -94,7 +94,8 @@ def test_a_second_connection_does_not_drop_the_locks_of_the_first(left: Path) ->
 @pytest.mark.parametrize(
     "command",
     ["status", "studies", "jobs", "retry 1", "senders", "senders allow *@10.0.0.5", "destinations",
-     "destinations echo", "audit list", "audit verify", "audit export"],
+     "destinations echo", "audit list", "audit verify", "audit export", "retain", "purge 1.2.3",
+     "backup kept"],
 )  # fmt: skip
 def test_a_command_makes_nothing_where_no_node_has_run(nodus: Nodus, tmp_path: Path, command: str) -> None:
     empty = tmp_path / "empty"
