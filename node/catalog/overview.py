@@ -13,9 +13,11 @@ from node.domain.delivery import OutboxState
 from node.domain.finding import Finding, summary
 from node.domain.study import VersionKind
 
-PRIVATE_COLUMNS = frozenset(
-    {"patient_id", "accession_number", "study_id", "referring_physician_name", "study_description"}
-)
+PRIVATE_COLUMNS = frozenset({
+    *("patient_id", "accession_number", "study_id", "referring_physician_name", "study_description"),
+    *("study_date", "study_time", "series_description", "body_part_examined"),
+})  # fmt: skip
+"""Of a study and a series: what identifies a patient, and where senders put names and ids that belong elsewhere."""
 
 
 def studies_by_outcome(session: Session) -> dict[str, int]:
@@ -91,7 +93,8 @@ def study_detail(session: Session, study_instance_uid: str) -> dict[str, Any] | 
     row = study_of_uid(session, study_instance_uid)
     if row is None:
         return None
-    inside = select(series).where(series.c.study_id == row["id"]).order_by(series.c.id)
+    columns = [column for column in series.c if column.name not in PRIVATE_COLUMNS]
+    inside = select(*columns).where(series.c.study_id == row["id"]).order_by(series.c.id)
     all_series = [
         {**each, "images": _images(session, series_id=each["id"])} for each in session.execute(inside).mappings()
     ]

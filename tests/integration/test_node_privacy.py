@@ -1,6 +1,7 @@
 """No patient's name, id or accession number in a log line, a metric, an exception text, a message or a file name."""
 
-from contextlib import ExitStack
+import signal
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,24 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from node.catalog import tables
 from node.domain.peers import Destination
 from tests.flow import Flow
+from tests.hooks import Hook
 from tests.sender import Payload, announced_as, send
 from tests.servers import HASTY, Nodus, eventually, free_port, nodus
 from tests.studies import Series
 
 NAME, ID, ACCESSION = "Zqsentinel^Maria", "ZQ4711ID", "ZQ4711ACC"
-SENTINELS = ("zqsentinel", "zq4711")
-PATIENT = {"PatientName": NAME, "PatientID": ID, "AccessionNumber": ACCESSION}
+SENTINELS = ("zqsentinel", "zq4711", "18840229")
+BIRTH_DATE = "18840229"
+PATIENT = {
+    "PatientName": NAME,
+    "PatientID": ID,
+    "AccessionNumber": ACCESSION,
+    "PatientBirthDate": BIRTH_DATE,
+    "OtherPatientIDs": "ZQ4711OTHER",
+    "PatientAddress": "1 Zqsentinel Street",
+    "ReferringPhysicianName": "Zqsentinel^Doctor",
+}
+KEYS = ("PatientName", "PatientID", "AccessionNumber", "PatientBirthDate", "ReferringPhysicianName")
 
 
 def with_raw(payload: Payload, old: bytes, new: bytes) -> Payload:
@@ -29,7 +41,7 @@ def with_raw(payload: Payload, old: bytes, new: bytes) -> Payload:
 def ask_for_the_patient(node: Nodus) -> None:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "STUDY"
-    identifier.update(PATIENT)
+    identifier.update({keyword: PATIENT[keyword] for keyword in KEYS})
     ae = AE("FINDER")
     ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
     association = ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS")
@@ -45,17 +57,45 @@ def everything_that_can_go_wrong(node: Nodus) -> None:
     send(node.dicom_port, first)
     send(node.dicom_port, short.payloads(range(5)))
     send(node.dicom_port, Series("privacy").having(**PATIENT, PatientComments=NAME).payloads([1]))
+    send(node.dicom_port, Series("privacy short").having(**PATIENT, PixelData=b"\7" * 32).payloads([1]))
     send(node.dicom_port, Series("privacy").having(**PATIENT, StudyInstanceUID="1.2.3").payloads([2]))
     send(node.dicom_port, [announced_as(first[3], sop_instance_uid="1.2.3.4")])
     send(node.dicom_port, [first[4]._replace(data_set=first[4].data_set[:400])])
     broken = Series("privacy broken").having(**PATIENT)
     for number, (old, new) in enumerate(
-        [(b"0.7\\0.7", b"ZQ4711I"), (b"19600102", b"ZQ4711ID"), (b"101112", b"ZQ4711")]
+        [(b"0.7\\0.7", b"ZQ4711I"), (BIRTH_DATE.encode(), b"ZQ4711ID"), (b"101112", b"ZQ4711")]
     ):
         (payload,) = broken.payloads([number])
         send(node.dicom_port, [with_raw(payload, old, new)])
         send(node.dicom_port, [with_raw(with_raw(payload, old, new), b"Thorax 2.5", b"Zqsentinel")])
     ask_for_the_patient(node)
+
+
+def journal(node: Nodus) -> str:
+    """What its receivers write down while the node itself stands still, as when its database is away."""
+    assert node.process is not None
+    (payload,) = Series("privacy journal").having(**PATIENT).payloads([0])
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        send(node.dicom_port, [announced_as(payload, sop_instance_uid="1.2.3.4")])
+        ask_for_the_patient(node)
+        folder = node.data / "spool" / "journal"
+        return "".join(path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file())
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+
+
+def processes(node: Nodus) -> list[str]:
+    """Command line, title and environment of the node and of everything that it started."""
+    assert node.process is not None
+    pids, found = [node.process.pid], []
+    while pids:
+        here = Path("/proc", str(pids.pop()))
+        with suppress(OSError):  # it has ended meanwhile
+            pids += [int(pid) for path in here.glob("task/*/children") for pid in path.read_text().split()]
+            said = b" ".join((here / name).read_bytes() for name in ("cmdline", "comm", "environ"))
+            found.append(said.replace(b"\0", b" ").decode(errors="replace"))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -68,20 +108,33 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Nodus:
     temporary.mkdir()
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("TMPDIR", str(temporary))
-        node = stack.enter_context(nodus(data, *arguments, log_level="DEBUG", senders=HASTY))
+        hook = Hook()
+        stack.enter_context(hook.listening())
+        talkative = {"log_level": "DEBUG", "worker": True, "alert_webhook_url": hook.url}
+        node = stack.enter_context(nodus(data, *arguments, senders=HASTY, **talkative))
         everything_that_can_go_wrong(node)
         flow = Flow(node.catalog)
         eventually(lambda: all(row["state"] == "complete" for row in flow.rows(tables.study)), what="all is settled")
-        eventually(lambda: len(flow.audit("instance conflict")) >= 4)
+        eventually(lambda: flow.audit("instance conflict"), what="a conflict is told")
+        eventually(lambda: any(row["error"] for row in flow.rows(tables.outbox)), 120, "a delivery has failed")
+        eventually(lambda: hook.bodies, 60, "an alert is told")
+        node.environment["JOURNAL"] = journal(node)
+        node.environment["PROCESSES"] = "\n".join(processes(node))
+        node.environment["ALERTS"] = "\n".join(hook.bodies)
         node.environment["METRICS"] = node.web("/metrics").body + node.web("/readyz").body
-        commands = (["studies"], ["jobs"], ["audit", "list"], ["audit", "export"], ["senders"])
-        node.environment["COMMANDS"] = "".join(node.command(*arguments) for arguments in commands)
+        uids = [Series(name).study_uid for name in ("privacy", "privacy short", "privacy broken")]
+        commands = (["studies"], *(["studies", uid] for uid in uids[1:]), ["jobs"], ["senders"])
+        node.environment["COMMANDS"] = node.command("audit", "export") + node.command("studies", uids[0])
+        node.environment["COMMANDS"] += "".join(node.command(*arguments, "--json") for arguments in commands)
+        node.environment["COMMANDS"] += "".join(node.command(each, "--json", code=1) for each in ("status", "alerts"))
         node.stop()
     return node
 
 
 def sentinels_in(text: str) -> list[str]:
-    return [sentinel for sentinel in SENTINELS if sentinel in text.lower()]
+    """Each with what stands around it."""
+    lower = text.lower()
+    return [lower[max(0, lower.find(each) - 80) :][:200] for each in SENTINELS if each in lower]
 
 
 def test_the_log_names_nobody(exposed: Nodus) -> None:
@@ -101,6 +154,21 @@ def test_the_commands_of_an_operator_name_nobody(exposed: Nodus) -> None:
 
 def test_the_audit_trail_names_nobody(exposed: Nodus) -> None:
     assert [entry for entry in exposed.audit() if sentinels_in(str(entry))] == []
+
+
+def test_what_a_webhook_is_told_names_nobody(exposed: Nodus) -> None:
+    assert "conflict" in exposed.environment["ALERTS"]
+    assert sentinels_in(exposed.environment["ALERTS"]) == []
+
+
+def test_no_process_carries_anybody_in_its_title_or_environment(exposed: Nodus) -> None:
+    assert len(exposed.environment["PROCESSES"].splitlines()) >= 3
+    assert sentinels_in(exposed.environment["PROCESSES"]) == []
+
+
+def test_the_journal_of_what_happened_without_the_database_names_nobody(exposed: Nodus) -> None:
+    assert "SOPInstanceUID is not the Affected SOP Instance UID." in exposed.environment["JOURNAL"]
+    assert sentinels_in(exposed.environment["JOURNAL"]) == []
 
 
 def test_no_file_name_names_anybody(exposed: Nodus) -> None:
@@ -123,5 +191,9 @@ def test_the_patient_stands_where_it_must_and_nowhere_else(exposed: Nodus) -> No
         for path in exposed.data.rglob("*")
         if path.is_file() and sentinels_in(path.read_bytes().decode("latin-1"))
     }
-    assert {name.removesuffix("-wal").removesuffix("-shm") for name in holding} == {"spool", "nodus.db"}
+    assert {name.removesuffix("-wal").removesuffix("-shm") for name in holding} == {
+        "spool",
+        "results",
+        "nodus.db",
+    }
     assert Path(exposed.data, "nodus.db").stat().st_mode & 0o077 == 0
