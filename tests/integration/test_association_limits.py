@@ -103,13 +103,24 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
+def opened(node: Nodus, source: str) -> Scanner:
+    """An association, as soon as there is room: places come back a moment after the release is answered."""
+
+    def attempt() -> Scanner | None:
+        with suppress(Rejected):
+            return Scanner(node.dicom_port, CT, source=source)
+        return None
+
+    return eventually(attempt, what="there is room")
+
+
 def open_two_on_each(node: Nodus) -> list[Scanner]:
     """Two associations on each of three receivers: four from one address, two from another."""
     sources = ((HERE, HERE), (HERE, HERE), (ALSO_HERE, ALSO_HERE))
     scanners = []
     for receiver, pair in zip(receivers(node), sources, strict=True):
         with only(node, receiver):
-            scanners += [Scanner(node.dicom_port, CT, source=source) for source in pair]
+            scanners += [opened(node, source) for source in pair]
     return scanners
 
 
@@ -140,7 +151,7 @@ def test_a_killed_receiver_gives_its_places_back_and_its_associations_are_audite
         with pytest.raises(Ended):
             gone.read_pdu()
         gone.socket.close()
-    again = [Scanner(node.dicom_port, CT, source=HERE) for _ in range(2)]
+    again = [opened(node, HERE) for _ in range(2)]
     assert rejection(node, HERE) == (2, 3, 2)
     for each in (*scanners[2:], *again):
         each.release()
