@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 5.0
 PREPARE_WITHIN_S = 120.0
 """Importing torch and reading the weights, on a machine that is busy."""
-ORPHAN_CHECK_S = CHILD_CHECK_S = 1.0
+CHILD_CHECK_S = 1.0
+COLD_END_WITHIN_S = 4.0
+"""Time for children to give their jobs back; less than a node has to end."""
 
 
 def make_app(settings: Settings) -> Celery:
@@ -89,11 +91,11 @@ def prepare_or_end() -> None:
         os._exit(os.EX_UNAVAILABLE)
 
 
-def end_as_orphan(parent: int) -> None:
-    """In a child of the pool: end when the worker was killed. Nobody else ends it, and it holds the networks."""
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_CHECK_S)
-    os._exit(os.EX_UNAVAILABLE)
+def end_at_last(how: str) -> None:
+    """End when a cold end takes too long: Celery waits for ever for a lock that a child had when it was ended."""
+    if how == "Cold":
+        time.sleep(COLD_END_WITHIN_S)
+        os._exit(os.EX_TEMPFAIL)
 
 
 def end_with_child(pool: Any, stop: threading.Event) -> None:
@@ -119,8 +121,7 @@ def end_with_parent() -> None:
 def _register_signals(settings: Settings) -> None:
     stop = threading.Event()
     prepared = multiprocessing.Event()  # set by the pool's children, which inherit it
-    main_pid = os.getpid()
-    name = f"{socket.gethostname()}-{main_pid}"
+    name = f"{socket.gethostname()}-{os.getpid()}"
 
     def beat_when_prepared() -> None:
         while not (stop.is_set() or prepared.wait(1.0)):
@@ -135,13 +136,13 @@ def _register_signals(settings: Settings) -> None:
 
     @signals.worker_process_init.connect(weak=False)
     def prepare_child(**_: Any) -> None:
-        threading.Thread(target=end_as_orphan, args=(main_pid,), daemon=True).start()
         prepare_or_end()
         prepared.set()
 
     @signals.worker_shutting_down.connect(weak=False)
-    def stopping(**_: Any) -> None:
+    def stopping(how: str, **_: Any) -> None:
         stop.set()
+        threading.Thread(target=end_at_last, args=(how,), daemon=True).start()
 
     @signals.setup_logging.connect(weak=False)
     def logging_is_ours(**_: Any) -> None:
