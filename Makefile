@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Tests at once: most of them wait for their neighbours.
+TESTERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint bench soak up clean
@@ -23,7 +25,7 @@ demo: install  ## Scanner to PACS with a synthetic chest CT, and what came back
 	$(BIN)/python deploy/demo.py
 
 test: install lint  ## Everything that CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 lint: install  ## Style, types, import directions
 	$(BIN)/ruff check .
