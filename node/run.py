@@ -25,18 +25,20 @@ from sqlalchemy.orm import Session
 
 from node import webhook
 from node.audit.anchor import Anchors
-from node.catalog import audit, control, installation, peers
+from node.catalog import ahead, audit, control, installation, peers
 from node.catalog.session import Catalog
 from node.children import ReceiverPool, WorkerChild, worker_of
 from node.deadline import Asking
 from node.dicom import store_scu
 from node.directory import anchors_of, catalog_of, disk_of, only_node, reason_of, removing_files, usable
 from node.domain.audit import Event, EventKind
+from node.domain.delivery import LONGEST_WAIT
 from node.domain.lease import LeaseWatch
 from node.domain.peers import Destination
 from node.domain.reception import OpenAssociations
 from node.errors import SettingsError
 from node.flow import alert, complete, deliver, enqueue, register, release, senders, sweep
+from node.flow.clock import Clock, steady_s
 from node.flow.listen import Listener
 from node.flow.loop import Loop
 from node.flow.retain import Retain
@@ -164,7 +166,7 @@ def up(settings: Settings, announce: Callable[[str], None], read_again: Callable
 
 def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_again: Callable[[], Settings]) -> Node:
     """Start everything, receivers first: they are born before any thread, engine or TLS context exists."""
-    spool = spool_of(settings)
+    begun_at, spool = _now(), spool_of(settings)
     with usable(settings.data):
         spool.prepare()
     configured = tuple(each.sender() for each in settings.senders)
@@ -175,6 +177,7 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_ag
     catalog.migrate()
     with catalog.writing() as session:
         installation.make(session)
+        ahead.bring_back(session, begun_at, 2 * LONGEST_WAIT)  # the clock may have been set back since we ran
         control.end_drain(session, "node", _now())  # whoever starts a node wants it to work
         senders.configure(session, configured)
         configure_destinations(session, [each.destination() for each in settings.destinations])
@@ -215,7 +218,7 @@ def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) ->
     """The arrows of the data's way, in its order."""
     catalog, settings = node.catalog, node.settings
     spool = spool_of(settings)
-    clock = complete.Clock(_now, inbox.registered_until, listening_since=_now())
+    clock = Clock(_now, inbox.registered_until, listening_since=_now(), steady_s=time.monotonic)
     queue = JobQueue(settings.broker_url, settings.data.absolute())
     with catalog.reading() as session:
         known = peers.destinations(session)
@@ -229,7 +232,7 @@ def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) ->
     enqueuing = Loop("enqueue", lambda: enqueue.step(catalog, queue.publish), 0.5)
     reclaiming = partial(enqueue.reclaim, catalog, LeaseWatch(settings.lease_s))
     alone = partial(removing_files, settings.data)
-    retaining = Retain(catalog, spool, settings.data, settings.retention, alone, _now)
+    retaining = Retain(catalog, spool, settings.data, settings.retention, alone, _now, steady_s)
     completing = partial(complete.step, catalog, associations, clock)
     return [
         Loop("listen", node.listener.step, 0.2),

@@ -24,6 +24,7 @@ from node.domain.peers import Destination
 from node.domain.reception import AssociationClosed, AssociationOpened, Ending, OpenAssociations
 from node.domain.uids import derived_uid
 from node.flow import complete, register
+from node.flow.clock import Clock
 from node.spool import Spool
 from tests.sender import Payload
 from tests.studies import AT, Series, after, arrivals, keep_all, reception
@@ -79,7 +80,7 @@ class Flow:
 
     def complete(self, at: datetime) -> None:
         """Take turns of `complete` at one moment until nothing more closes."""
-        clock = complete.Clock(lambda: at)
+        clock = Clock(lambda: at)
         while complete.step(self.catalog, self.associations, clock):
             pass
 

@@ -106,16 +106,3 @@ FAILING_AFTER = 8
 def loop_conditions(failures: Iterable[tuple[str, int]]) -> list[Condition]:
     """Loops that fail turn after turn: the audit chain that cannot be anchored is one of them."""
     return [Condition(AlertKind.LOOP_FAILING, name) for name, count in failures if count >= FAILING_AFTER]
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """The system's clock beside one that nobody can set, both read at the same moment."""
-
-    wall: datetime
-    steady_s: float
-    """Seconds since some fixed moment."""
-
-    def jump_to(self, later: "Clocks") -> timedelta:
-        """How far the system's clock was set forward (negative: back) between the two."""
-        return (later.wall - self.wall) - timedelta(seconds=later.steady_s - self.steady_s)

@@ -48,6 +48,7 @@ class EventKind(StrEnum):
     BREAKER_CLOSED = "breaker closed"
     RESULTS_RESENT = "results resent"
     STUDY_PURGED = "study purged"
+    CLOCK_SET_BACK = "clock set back"
     BACKUP_MADE = "backup made"
     BACKUP_RESTORED = "backup restored"
     ALERT_RAISED = "alert raised"

@@ -2,7 +2,6 @@
 
 import logging
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,15 +16,16 @@ from node.domain.alert import (
     LARGEST_SKEW,
     Alert,
     AlertKind,
-    Clocks,
     Condition,
     begun,
     disk_conditions,
     ended,
     loop_conditions,
 )
+from node.domain.clock import Clocks
 from node.domain.delivery import back_off
 from node.errors import PeerFailed
+from node.flow.clock import steady_s
 from node.flow.enqueue import WORKER_SILENT_AFTER
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ NO_WORKER_AFTER = timedelta(minutes=5)
 
 
 def read_clocks() -> Clocks:
-    """Both clocks now; the steady one also counts while the machine sleeps, where there is one that does (Linux)."""
-    return Clocks(datetime.now(UTC), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
+    """Both clocks now."""
+    return Clocks(datetime.now(UTC), steady_s())
 
 
 @dataclass

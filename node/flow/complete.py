@@ -1,8 +1,7 @@
 """Enough evidence to complete to job: series are judged, the best is chosen, and a study ends in an outcome."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -18,25 +17,16 @@ from node.domain.peers import standing_of
 from node.domain.reception import OpenAssociations
 from node.domain.retention import REMOVED
 from node.domain.study import OpenSeries, OpenStudy, age_days
+from node.flow.clock import Clock
 from node.flow.evidence import Shape, Watch, gap_of
 
 CONFLICT = "Images came twice with different content; a person must decide which are right."
 NOT_GAPLESS = "not every series is a gapless stack"
 
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When it is, up to when the catalog knows everything that came, and since when it can come at all."""
-
-    now: Callable[[], datetime]
-    registered_until: Callable[[datetime], datetime] = lambda now: now
-    listening_since: datetime = LONG_AGO
-
 
 def step(catalog: Catalog, associations: OpenAssociations, clock: Clock) -> bool:
     """Close what is complete, one transaction for each series and study. True when something was closed."""
+    clock.follow(catalog)
     now = clock.registered_until(clock.now())
     with catalog.reading() as session:
         watch = Watch(peers.senders(session), associations, now, clock.listening_since)

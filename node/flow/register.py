@@ -78,7 +78,9 @@ class Inbox:
         """The spool was read from this moment on, and everything found is in the catalog."""
         with self._lock:
             if self._incomplete_since is not None:
-                self._incomplete_since = None if self._last_gap_at <= begun_at else begun_at
+                ahead = self._last_gap_at > datetime.now(UTC)  # noted before the clock was set back
+                before = ahead or self._last_gap_at <= begun_at
+                self._incomplete_since = None if before else begun_at
 
     def registered_until(self, now: datetime) -> datetime:
         """The moment up to which the catalog knows everything that came."""

@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from node.catalog import audit, retention
 from node.catalog.retention import Purged
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind
+from node.domain.clock import Clocks
 from node.domain.retention import Finished, Retention, Why, going
 from node.removal import remove
 from node.spool import Spool, sync_directory
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 BATCH = 20
 """Studies of one turn."""
 AT_ONCE = 500
+FAR_AHEAD = timedelta(days=1)
+"""No clock that is mended moves so far."""
 SWEEP_EVERY = timedelta(days=1)
 WORKER_FORGOTTEN_AFTER = timedelta(days=7)
 MESSAGE_STALE_AFTER = timedelta(days=1)
@@ -39,7 +42,13 @@ class Retain:
     alone: Callable[[], AbstractContextManager[bool]]
     """Gives True while no backup is being made, and lets none begin."""
     now: Callable[[], datetime]
+    steady_s: Callable[[], float] | None = None
+    """Seconds by a clock that nobody sets; None: a person watches."""
     _swept_at: datetime | None = field(default=None, init=False)
+    _begun: Clocks | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._begun = self._clocks()
 
     def step(self) -> bool:
         """Take one turn. True when there may be more to remove."""
@@ -56,12 +65,21 @@ class Retain:
     def plan(self) -> list[tuple[Finished, Why]]:
         """What would go now, oldest first."""
         usage = shutil.disk_usage(self.data)
-        shortage = self.rule.shortage(usage.free, usage.total)
-        if self.rule.after is None and shortage <= 0:
+        rule = replace(self.rule, after=None) if self._clock_is_ahead() else self.rule
+        shortage = rule.shortage(usage.free, usage.total)
+        if rule.after is None and shortage <= 0:
             return []
         with self.catalog.reading() as session:
             oldest = retention.finished(session, limit=10 * BATCH)
-        return list(going(self.rule, oldest, self.now(), shortage))
+        return list(going(rule, oldest, self.now(), shortage))
+
+    def _clocks(self) -> Clocks | None:
+        return Clocks(self.now(), self.steady_s()) if self.steady_s else None
+
+    def _clock_is_ahead(self) -> bool:
+        """Whether somebody set it so far forward that no age means anything; a restart says that it is right."""
+        clocks = self._clocks()
+        return bool(self._begun and clocks and self._begun.jump_to(clocks) > FAR_AHEAD)
 
     def purge(self, study: Finished, why: Why, *, decided: bool = False) -> Purged | None:
         """Remove the files of one study; None when it may not go (any more)."""
@@ -90,7 +108,7 @@ class Retain:
     def _sweep_daily(self) -> None:
         """Remove what a crash left behind: at the start, then once a day."""
         now = self.now()
-        if self._swept_at is None or self._swept_at + SWEEP_EVERY <= now:
+        if self._swept_at is None or abs(now - self._swept_at) >= SWEEP_EVERY:
             self.sweep(now)
             self._swept_at = now
 

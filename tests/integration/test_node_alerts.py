@@ -15,7 +15,8 @@ from node import webhook
 from node.catalog import alerts, breakers, tables
 from node.catalog.jobs import worker_seen
 from node.catalog.session import Catalog
-from node.domain.alert import AlertKind, Clocks, Condition
+from node.domain.alert import AlertKind, Condition
+from node.domain.clock import Clocks
 from node.errors import PeerFailed, Unavailable
 from node.flow.alert import Telling, Watch, read_clocks
 from tests.deliveries import PACS, with_results

@@ -12,6 +12,7 @@ from node.domain.instance import InstanceHeader
 from node.domain.peers import Sender, Standing
 from node.domain.reception import Ending, OpenAssociations
 from node.flow import complete, register
+from node.flow.clock import Clock
 from tests.flow import NO_SPOOL, Flow
 from tests.studies import Series, after, arrivals, reception
 
@@ -121,7 +122,7 @@ def test_the_time_when_nobody_listened_is_no_quiet_time(catalog: Catalog) -> Non
     flow.associations = OpenAssociations()
 
     def closes(at: datetime) -> bool:
-        return complete.step(catalog, flow.associations, complete.Clock(now=lambda: at, listening_since=started))
+        return complete.step(catalog, flow.associations, Clock(now=lambda: at, listening_since=started))
 
     assert not closes(after(3614.9))
     assert closes(after(3615))
@@ -186,7 +187,7 @@ def test_each_sender_has_its_own_patience(catalog: Catalog) -> None:
 def test_quiet_is_only_what_the_catalog_knows_to_be_quiet(catalog: Catalog) -> None:
     flow = Flow(catalog)
     flow.receive(CHEST.headers())
-    clock = complete.Clock(now=lambda: after(100), registered_until=lambda now: min(now, after(2)))
+    clock = Clock(now=lambda: after(100), registered_until=lambda now: min(now, after(2)))
     assert not complete.step(catalog, flow.associations, clock)
 
 
@@ -209,7 +210,7 @@ def test_an_image_that_comes_while_its_series_is_being_closed_keeps_it_open(cata
     flow.receive(CHEST.headers(range(50)))
     late = arrivals(CHEST.headers(range(50, 64)), reception(after(3), "a-9"))
     associations = Interrupting(lambda: register.register(catalog, NO_SPOOL, late))
-    complete.step(catalog, associations, complete.Clock(now=lambda: after(3)))
+    complete.step(catalog, associations, Clock(now=lambda: after(3)))
     assert states(flow) == ["receiving", "receiving"]
     assert flow.jobs() == []
 
@@ -217,7 +218,7 @@ def test_an_image_that_comes_while_its_series_is_being_closed_keeps_it_open(cata
 def test_an_image_that_comes_while_its_study_is_being_closed_keeps_it_open(catalog: Catalog) -> None:
     flow = Flow(catalog)
     flow.receive(CHEST.headers(range(50)))
-    once = complete.Clock(now=lambda: after(3))
+    once = Clock(now=lambda: after(3))
     complete.step(catalog, flow.associations, once)  # the series, and not yet the study
     assert states(flow) == ["complete", "receiving"]
     late = arrivals(CHEST.headers(range(50, 64)), reception(after(3), "a-9"))

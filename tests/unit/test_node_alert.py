@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from node.domain.alert import EVENTS, FAILING_AFTER, Alert, AlertKind, Clocks, Condition, begun, disk_conditions, ended
+from node.domain.alert import EVENTS, FAILING_AFTER, Alert, AlertKind, Condition, begun, disk_conditions, ended
 from node.domain.alert import loop_conditions as loops
+from node.domain.clock import Clocks
 from tests.studies import AT, after
 
 DEAD, OTHER = Condition(AlertKind.DEAD_JOB, "7"), Condition(AlertKind.DEAD_JOB, "8")

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -108,7 +108,8 @@ def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
 
 
 def _received_at(arrival: Arrival) -> datetime:
-    return datetime.fromisoformat(arrival.reception.received_at)
+    """When it came; not later than now: who says so came before the clock was set back."""
+    return min(datetime.fromisoformat(arrival.reception.received_at), datetime.now(UTC))
 
 
 def _arrival_values(arrival: Arrival) -> dict[str, Any]:
