@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pydicom import dcmread
+from pydicom.filereader import read_file_meta_info
 from sqlalchemy.orm import Session
 
 from node.catalog import audit, retention, studies
@@ -130,7 +130,7 @@ def _arrival_on_disk(spool: Spool, path: str) -> Arrival | None:
     file = spool.absolute(path)
     try:
         header = read_header(file)
-        reception = reception_of(dcmread(file, specific_tags=[], stop_before_pixels=True).file_meta)
+        reception = reception_of(read_file_meta_info(file))
     except BadInput as error:
         log.error("a file of the spool cannot be read", extra={"file": file.name, "reason": str(error)})
         return None

@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import zlib
 from io import BytesIO
 from typing import Any, BinaryIO, cast
 
@@ -12,6 +11,7 @@ from pydicom.filereader import data_element_generator
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from node.errors import BadInput
+from node.headers.deflated import inflated
 
 LARGE_VALUE_BYTES = 4096
 """Longer values are skipped, not read: no attribute of the catalog is that long, but for..."""
@@ -23,11 +23,11 @@ def read_elements(file: BinaryIO, transfer_syntax_uid: str) -> Dataset:
     """Walk a data set from the file's position to its end; keep everything but long values.
 
     Raises BadInput when the bytes do not parse, or end before the last element does. A deflated data set is inflated
-    first. The walk costs no copy of the pixels.
+    as it is walked. Neither costs a copy of the pixels.
     """
     syntax = UID(transfer_syntax_uid)
     if syntax == DeflatedExplicitVRLittleEndian:
-        file = BytesIO(_inflated(file.read()))
+        file = inflated(file)
     try:
         elements = _walk(file, syntax)
     except BadInput:
@@ -42,7 +42,7 @@ def _walk(file: BinaryIO, syntax: UID) -> Dataset:
     end = file.seek(0, os.SEEK_END)
     if start == end:
         raise BadInput("The data set is empty.")
-    if not isinstance(file, BytesIO):  # asking a file where it is costs more than reading it
+    if not syntax.is_deflated and not isinstance(file, BytesIO):  # asking a file where it is costs more than reading it
         file = cast("BinaryIO", mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     file.seek(start)
     elements: dict[Any, Any] = {}
@@ -75,14 +75,3 @@ def _bytes_at(file: BinaryIO, start: int, length: int) -> bytes:
 def _is_cut(element: RawDataElement) -> bool:
     defined = element.length not in (0, 0xFFFFFFFF)
     return defined and element.value is not None and len(element.value) < element.length
-
-
-def _inflated(packed: bytes, limit: int = 1 << 31) -> bytes:
-    try:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        raw = inflater.decompress(packed, limit)
-    except zlib.error as error:
-        raise BadInput("The deflated data set does not inflate.") from error
-    if not inflater.eof:
-        raise BadInput("The deflated data set is cut or too large.")
-    return raw

@@ -1,6 +1,8 @@
 """headers.py: tags to InstanceHeader, from clean, odd and broken data sets."""
 
+import random
 import struct
+import tracemalloc
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -257,6 +259,56 @@ def test_a_deflated_data_set_that_is_cut_is_refused() -> None:
     assert read(packed, DeflatedExplicitVRLittleEndian).sop_instance_uid == "1.2.3"
     with pytest.raises(BadInput, match="deflated"):
         read(packed[:-1], DeflatedExplicitVRLittleEndian)
+
+
+def deflated(*parts: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return b"".join([*map(packer.compress, parts), packer.flush()])
+
+
+def test_a_deflated_data_set_whose_pixels_are_cut_before_they_were_deflated_is_refused() -> None:
+    whole = raw_data_set() + pixels(1 << 20)
+    assert read(deflated(whole), DeflatedExplicitVRLittleEndian).sop_instance_uid == "1.2.3"
+    with pytest.raises(BadInput, match="ends before"):
+        read(deflated(whole[:-1]), DeflatedExplicitVRLittleEndian)
+
+
+def pixels(size: int) -> bytes:
+    """The head of so many bytes of pixels, and the pixels: noise, so that they do not deflate well."""
+    return struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, size) + random.Random(size).randbytes(size)
+
+
+@pytest.mark.parametrize("source", ["memory", "file"])
+def test_a_deflated_data_set_that_inflates_to_a_thousand_times_its_size_is_refused_in_little_memory(
+    tmp_path: Path, source: str
+) -> None:
+    """One MiB on the wire that would be one GiB in a receiver."""
+    head, mib = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, 1 << 30), bytes(1 << 20)
+    packed = deflated(raw_data_set(), head, *[mib] * 1024)
+    assert len(packed) < 2 << 20
+    path = tmp_path / "bomb"
+    path.write_bytes(packed)
+    tracemalloc.start()
+    try:
+        with path.open("rb") if source == "file" else BytesIO(packed) as file, pytest.raises(BadInput, match="absurd"):
+            read_elements(file, DeflatedExplicitVRLittleEndian)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_header_of_a_large_deflated_image_costs_little_memory(tmp_path: Path) -> None:
+    """It is walked to its end all the same: 32 MiB of pixels, not one of them kept."""
+    path = tmp_path / "large"
+    path.write_bytes(deflated(raw_data_set(), pixels(32 << 20)))
+    tracemalloc.start()
+    try:
+        with path.open("rb") as file:
+            header = header_of(read_elements(file, DeflatedExplicitVRLittleEndian), DeflatedExplicitVRLittleEndian)
+        assert header.sop_instance_uid == "1.2.3"
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
