@@ -26,9 +26,7 @@ def settings_of(broker_url: str, data: Path) -> dict[str, Any]:
     }
     if not broker_url.startswith("filesystem:"):
         return common
-    folder = data / "broker"
-    for name in ("messages", "processed", "control"):
-        (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = _with_folders(data / "broker")
     return common | {
         "broker_transport_options": {
             "data_folder_in": str(folder / "messages"),
@@ -40,10 +38,17 @@ def settings_of(broker_url: str, data: Path) -> dict[str, Any]:
     }
 
 
+def _with_folders(folder: Path) -> Path:
+    for name in ("messages", "processed", "control"):
+        (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
 class JobQueue:
     """Sends hints: "there is a job". A hint may be lost or doubled; SQL knows better."""
 
     def __init__(self, broker_url: str, data: Path) -> None:
+        self._folder = data / "broker" if broker_url.startswith("filesystem:") else None
         self._app = Celery("nodus-node", set_as_current=False)
         settings = settings_of(broker_url, data)
         at_once = {"max_retries": 0, "interval_start": 0}  # the flow tries again; nothing waits inside a publish
@@ -53,6 +58,8 @@ class JobQueue:
     def publish(self, job_id: int) -> None:
         """Send one hint. Raises Unavailable when the broker does not take it."""
         try:
+            if self._folder:
+                _with_folders(self._folder)  # somebody may have tidied up, and neither Celery nor a worker makes them
             self._app.send_task(TASK, args=[job_id], queue=QUEUE, retry=False, ignore_result=True)
         except (OSError, KombuError) as error:
             raise Unavailable(f"The broker does not answer ({type(error).__name__}).") from error

@@ -1,5 +1,6 @@
 """A broker that forgets its messages: SQL knows better, each job is published again and done once."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +28,8 @@ class Files:
         return len([*self._messages.iterdir()]) if self._messages.is_dir() else 0
 
     def forget(self) -> None:
-        """As somebody who tidies up."""
-        for message in self._messages.iterdir():
-            message.unlink()
+        """As somebody who tidies up: the folders too."""
+        shutil.rmtree(self._messages.parent)
 
 
 class Redis:
