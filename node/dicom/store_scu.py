@@ -12,11 +12,12 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
+from pynetdicom.utils import set_ae
 
 from node.dicom import contexts
 from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
-from node.spool import IMPLEMENTATION_CLASS_UID
+from node.headers.meta import IMPLEMENTATION_CLASS_UID
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def echo(ae_title: str, destination: Destination, patience: Patience = ECHO_PATI
 
 @contextmanager
 def _association(ae: AE, destination: Destination, offered: list[PresentationContext]) -> Iterator[Association]:
-    association = ae.associate(destination.host, destination.port, contexts=offered, ae_title=destination.ae_title)
+    association = _requested(ae, destination, offered)
     try:
         if not association.is_established:
             raise PeerFailed(_why(association, destination))
@@ -109,6 +110,17 @@ def _association(ae: AE, destination: Destination, offered: list[PresentationCon
     finally:
         if association.is_established:
             association.release()
+
+
+def _requested(ae: AE, destination: Destination, offered: list[PresentationContext]) -> Association:
+    """Raises PeerFailed already where there is nobody to ask."""
+    try:
+        set_ae(destination.ae_title, "ae_title")  # `associate` asks that too, and drops a socket unclosed
+        return ae.associate(destination.host, destination.port, contexts=offered, ae_title=destination.ae_title)
+    except OSError as error:  # its name is looked up before pynetdicom catches anything
+        raise PeerFailed(f"{_place(destination)}: its host cannot be found.") from error
+    except ValueError as error:
+        raise PeerFailed(f"{_place(destination)}: no valid host name or AE title.") from error
 
 
 def _close(association: Association) -> None:
@@ -124,9 +136,13 @@ def _wait_no_longer(association: Association, answer_s: float) -> None:
 
 
 def _why(association: Association, destination: Destination) -> str:
-    place = f"{destination.ae_title} at {destination.host}:{destination.port}"
+    place = _place(destination)
     if association.is_rejected:
         return f"{place} rejected the association: allow our AE title there."
     if association.is_aborted:
         return f"{place} cannot be reached, or ended the association at once."
     return f"{place} accepted none of our presentation contexts."
+
+
+def _place(destination: Destination) -> str:
+    return f"{destination.ae_title} at {destination.host}:{destination.port}"

@@ -14,6 +14,7 @@ from node.catalog.session import Catalog
 from node.domain.peers import Destination
 from tests.conftest import AUDIT_KEY
 from tests.flow import Flow
+from tests.servers import answering_pacs
 from tests.studies import Series, after
 
 Run = Callable[..., tuple[int, str]]
@@ -166,6 +167,17 @@ def test_destinations_show_what_waits_and_echo_whether_they_answer(run: Run) -> 
     code, said = run("destinations", "echo", "--json")
     assert code == 1
     assert json.loads(said)[0]["answer"] == "PACS at 127.0.0.1:1 cannot be reached, or ended the association at once."
+
+
+def test_a_destination_without_a_host_costs_nobody_else_the_answer(run: Run, flow: Flow) -> None:
+    with answering_pacs() as pacs:
+        flow.destination(Destination("PACS", "127.0.0.1", pacs.port), Destination("GONE", "pacs.invalid", 104))
+        flow.catalog.close()
+        code, said = run("destinations", "echo", "--json")
+    assert code == 1
+    assert {row["ae_title"]: row["answer"] for row in json.loads(said)} == {
+        "PACS": "ok", "GONE": "GONE at pacs.invalid:104: its host cannot be found."
+    }  # fmt: skip
 
 
 def test_a_sender_can_be_allowed_and_denied(run: Run) -> None:

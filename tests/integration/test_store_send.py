@@ -105,6 +105,22 @@ def test_a_peer_that_is_not_there_fails_the_echo() -> None:
         store_scu.echo("NODUS", Destination("GONE", "127.0.0.1", free_port()), HASTY)
 
 
+@pytest.mark.parametrize(
+    ("peer", "why"),
+    [
+        (Destination("PACS", "pacs.invalid", 104), "its host cannot be found"),  # RFC 2606: no such name, for ever
+        (Destination("PACS", "..", 104), "no valid host name or AE title"),
+        (Destination("PÄCS", "127.0.0.1", 104), "no valid host name or AE title"),
+    ],
+    ids=["no such host", "no host name", "no AE title"],
+)
+def test_a_place_that_cannot_be_called_fails_like_one_that_does_not_answer(peer: Destination, why: str) -> None:
+    with pytest.raises(PeerFailed, match=why):
+        store_scu.echo("NODUS", peer, HASTY)
+    with pytest.raises(PeerFailed, match=why), store_scu.connected("NODUS", HASTY, peer):
+        pass
+
+
 def test_whoever_rejects_us_says_so() -> None:
     with answering_pacs(only_from=["SOMEBODY"]) as pacs, pytest.raises(PeerFailed, match="allow our AE title"):
         store_scu.echo("NODUS", Destination("CLOSED", "127.0.0.1", pacs.port), HASTY)
