@@ -14,14 +14,15 @@ from node.settings import Settings
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Catalog]:
-    """The catalog of a data directory where a node has run. Raises Unavailable."""
+    """The catalog of a data directory where a node has run; never migrated here, for who upgrades may want a backup
+    first. Raises Unavailable, CatalogError."""
     if not settings.data.is_dir():
         raise Unavailable(f"There is no data directory {settings.data}; name it with --data or NODUS_DATA.")
     if not has_catalog(settings):
         raise Unavailable(f"No node has run here: {settings.data} holds no catalog; `nodus up` makes one.")
     catalog = catalog_of(settings)
     try:
-        catalog.migrate()
+        catalog.require_migrated()
         yield catalog
     except OperationalError as error:
         raise CatalogError("The database does not answer, or is not one of Nodus.") from error

@@ -56,10 +56,23 @@ class Catalog:
 
     def migrate(self) -> None:
         """Bring a fresh or older database to the newest migration. Raises CatalogError, as when it is a newer one."""
+        with self._said_in_a_sentence(), self.engine.connect() as connection:
+            if _is_behind(connection):
+                _upgrade(connection)
+
+    def require_migrated(self) -> None:
+        """Change nothing. Raises CatalogError for a database that is older, or newer, or none."""
+        with self._said_in_a_sentence(), self.engine.connect() as connection:
+            if _is_behind(connection):
+                raise CatalogError(
+                    "The database is older than this Nodus: `nodus up` brings it up to date; before that only the "
+                    "version that made it can use it and back it up."
+                )
+
+    @contextmanager
+    def _said_in_a_sentence(self) -> Iterator[None]:
         try:
-            with self.engine.connect() as connection:
-                if _is_behind(connection):
-                    _upgrade(connection)
+            yield
         except (SQLAlchemyError, CommandError) as error:
             raise CatalogError(f"The database cannot be opened or migrated ({type(error).__name__}).") from error
 

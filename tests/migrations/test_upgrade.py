@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine, select
 
+from node import cli
 from node.catalog import audit, tables
 from node.catalog.session import Catalog
 from node.domain.audit import verify
@@ -76,6 +77,26 @@ def test_every_row_of_the_first_release_is_still_there(engine: Engine, url: str)
             (row, row) for row in session.scalars(select(tables.job.c.created_at))
         ]
     catalog.close()
+
+
+@pytest.mark.parametrize("arguments", ["status", "senders allow CT1@10.0.0.5", "backup kept"])
+def test_a_command_leaves_a_database_of_the_first_release_to_the_start_of_the_node(
+    engine: Engine, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: str,
+) -> None:  # fmt: skip
+    before = everything(engine)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NODUS_DATABASE_URL", "" if url.startswith("sqlite") else url)
+    monkeypatch.setattr("sys.argv", ["nodus", *arguments.split(), "--data", str(tmp_path / "data")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "nodus: The database is older than this Nodus: `nodus up` brings it up to date; before that only the version "
+        "that made it can use it and back it up.\n"
+    )
+    assert everything(engine) == before
+    assert not (tmp_path / "kept").exists()
 
 
 def job(node: Nodus, name: str) -> dict[str, Any]:
