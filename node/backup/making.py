@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,9 @@ from node.errors import SettingsError, Unavailable
 from node.spool import Spool, write_durably
 
 DATABASE, KEY, ANCHORS, JOURNAL = "database", "audit.key", "audit.anchors", "journal"
+UNFINISHED = "backup.unfinished"
+"""A file that says of a folder that it was empty when a backup into it began: what is in it is ours."""
+STATE = re.compile(r"\d{8}T\d{12}Z")
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,10 @@ def make(source: Source, folder: Path, watched: Watched = iter) -> Manifest:
     Until it is complete the earlier backup stays whole. The caller keeps retention from removing anything meanwhile.
     Raises SettingsError, CatalogError, Unavailable and OSError.
     """
+    _require_apart(source.data.resolve(), folder.resolve())
     private(folder)
     with _only_one(folder):
-        earlier = _earlier(folder)
+        earlier = _earlier(source.catalog, folder)
         now = datetime.now(UTC)
         state = f"{now:%Y%m%dT%H%M%S%fZ}"
         private(folder / state)
@@ -63,7 +68,14 @@ def make(source: Source, folder: Path, watched: Watched = iter) -> Manifest:
         )  # fmt: skip
         write(folder, manifest)
         _forget(folder, state, sums)
+        (folder / UNFINISHED).unlink(missing_ok=True)
     return manifest
+
+
+def _require_apart(data: Path, folder: Path) -> None:
+    """What an earlier backup left is removed from the folder: nothing of the node may be in it, nor around it."""
+    if folder.is_relative_to(data) or data.is_relative_to(folder):
+        raise SettingsError(f"{folder} and the data directory {data} lie in one another; choose another folder.")
 
 
 @contextmanager
@@ -78,11 +90,28 @@ def _only_one(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _earlier(folder: Path) -> dict[str, str]:
-    """Sums of the backup that is there, if any."""
+def _earlier(catalog: Catalog, folder: Path) -> dict[str, str]:
+    """Sums of the backup that is there, if any. Raises SettingsError where the folder holds anything else."""
+    names = {each.name for each in folder.iterdir()}
+    if not names:
+        write_durably(folder / UNFINISHED, b"")
     try:
-        return read_sums(folder, read(folder))
+        manifest = read(folder)
     except Unavailable:
+        if names and UNFINISHED not in names:
+            wanted = "choose a folder that is empty or not there"
+            raise SettingsError(f"{folder} is not empty and holds no backup that can be read; {wanted}.") from None
+        return {}
+    with catalog.reading() as session:
+        if manifest.serial != installation.serial(session):
+            raise SettingsError(f"{folder} holds a backup of another installation; choose another folder.")
+    return _sums(folder, manifest)
+
+
+def _sums(folder: Path, manifest: Manifest) -> dict[str, str]:
+    try:
+        return read_sums(folder, manifest)
+    except Unavailable:  # they are written anew
         return {}
 
 
@@ -146,7 +175,7 @@ def _beside(source: Source, state: Path, facts: _Facts) -> dict[str, str]:
 def _forget(folder: Path, state: str, sums: dict[str, str]) -> None:
     """Remove what only an earlier backup named: what retention removed does not live on here."""
     for each in folder.iterdir():
-        if each.is_dir() and each.name not in (state, "spool", "results"):
+        if each.is_dir() and each.name != state and STATE.fullmatch(each.name):
             shutil.rmtree(each)
     for kind in ("spool", "results"):
         for file in (folder / kind).rglob("*"):

@@ -166,6 +166,56 @@ def test_files_that_had_no_row_yet_are_in_it_too(small: Keeping, tmp_path: Path)
     assert len(images(tmp_path / "kept")) == IMAGES + 3
 
 
+@pytest.mark.parametrize("where", [".", "..", "spool/kept"])
+def test_a_backup_into_the_data_directory_or_around_it_is_refused_and_removes_nothing(
+    small: Keeping, where: str
+) -> None:
+    before = files(small.data)
+    with pytest.raises(SettingsError, match=r"lie in one another; choose another folder\.$"):
+        make(small, small.data / where)
+    assert files(small.data) == before
+
+
+@pytest.mark.parametrize("manifest", [None, '{"name": "somebody\'s page"}'])
+def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(
+    small: Keeping, tmp_path: Path, manifest: str | None
+) -> None:
+    folder = tmp_path / "var"
+    for name in ("spool/mail", "log/today", "results/1"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("theirs")
+    if manifest:
+        (folder / "manifest.json").write_text(manifest)
+    before = files(folder)
+    with pytest.raises(SettingsError, match=r"is not empty and holds no backup that can be read; choose a folder"):
+        make(small, folder)
+    assert files(folder) == before
+
+
+def test_what_somebody_put_beside_a_backup_stays_and_what_is_left_of_an_unfinished_one_goes(
+    small: Keeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kept"
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("node.backup.making.write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+        make(small, folder)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "todo").write_text("theirs")
+    state = make(small, folder).state
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", "notes", "results", "spool", state}
+    assert (folder / "notes" / "todo").exists()
+
+
+def test_the_backup_of_another_installation_is_left_as_it_is(small: Keeping, tmp_path: Path) -> None:
+    make(small, tmp_path / "kept")
+    before = files(tmp_path / "kept")
+    with small.flow.catalog.writing() as session:
+        session.execute(tables.installation.update().values(serial="S2"))
+    with pytest.raises(SettingsError, match="holds a backup of another installation; choose another folder"):
+        make(small, tmp_path / "kept")
+    assert files(tmp_path / "kept") == before
+
+
 def test_what_the_journal_holds_goes_with_it(small: Keeping, tmp_path: Path) -> None:
     journal = small.data / "spool" / "journal"
     (journal / "1.jsonl").write_text("refused\n")
