@@ -91,14 +91,20 @@ class JournalWriter:
 
     def _begin_another(self) -> None:
         self._end_this()
-        if sum(path.stat().st_size for path in self._folder.iterdir()) > MOST_BYTES:
+        if sum(map(_size_of, self._folder.iterdir())) > MOST_BYTES:
             raise OSError("the journal is full")
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{next(self._numbers)}.jsonl"
         aside = self._folder / f".{name}"
         file = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX)  # before it has the name that readers look for
-        aside.rename(self._folder / name)
-        sync_directory(self._folder)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # before it has the name that readers look for
+            aside.rename(self._folder / name)
+            sync_directory(self._folder)
+        except OSError:
+            os.close(file)
+            for path in (aside, self._folder / name):
+                path.unlink(missing_ok=True)
+            raise
         self._file, self._size = file, 0
 
     def _end_this(self) -> None:
@@ -179,6 +185,13 @@ class JournalReader:
         """Forget a file whose events are all in SQL."""
         (self._folder / name).unlink()
         sync_directory(self._folder)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # it was read and removed, or has its final name now
+        return 0
 
 
 def _has_no_writer(file: int) -> bool:

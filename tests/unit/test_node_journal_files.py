@@ -139,3 +139,29 @@ def test_syncing_waits_for_something_to_be_written_and_does_it_once(
     for _ in range(3):
         writer.sync()
     assert len(synced) == 1
+
+
+def test_a_file_that_goes_while_another_is_begun_costs_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The node removes files that it has read, and other processes rename those that they begin."""
+    (tmp_path / "20261121T000000-1-1.jsonl").write_bytes(line_of(closed(0)))
+    found = list(tmp_path.iterdir())
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter([*found, tmp_path / "gone.jsonl"]))
+    JournalWriter(tmp_path).write(closed(1))
+    monkeypatch.undo()
+    assert everything(tmp_path) == [closed(0), closed(1)]
+    assert caplog.records == []
+
+
+def test_a_file_that_cannot_be_begun_is_left_neither_open_nor_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, before = JournalWriter(tmp_path), len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as disk:
+        disk.setattr(journal_module, "sync_directory", lambda _: os.fsync(1 << 20))
+        writer.write(closed(1))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert list(tmp_path.iterdir()) == []
+    writer.write(closed(2))
+    assert everything(tmp_path) == [closed(2)]
