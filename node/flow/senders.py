@@ -53,7 +53,11 @@ class Senders:
         """Tell the receivers who may send."""
         if self._asked.is_set():
             self._asked.clear()
-            self._configure()
+            try:
+                self._configure()
+            except Exception:
+                self._asked.set()
+                raise
         with self._catalog.reading() as session:
             known = tuple(peers.senders(session))
         self._tell(known)
