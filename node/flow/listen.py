@@ -84,10 +84,18 @@ class Listener:
         self._inbox.must_rescan()
 
     def step(self) -> bool:
-        """Write down what happened. True when there is more."""
-        more = False
+        """Write down what happened. True when there is more.
+
+        A file that cannot be read or written down keeps no other back; the first such error is raised at the end.
+        """
+        more, errors = False, []
         for name in self._journals.names():
-            more |= self._step(name)
+            try:
+                more |= self._step(name)
+            except (OSError, TypeError, ValueError) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
         return more
 
     def _step(self, name: str) -> bool:

@@ -278,3 +278,19 @@ def test_a_line_that_is_being_written_is_waited_for(ear: Ear) -> None:
     ear.listener.step()
     assert len(ear.flow.audit("association closed")) == 2
     assert ear.flow.audit("journal damaged") == []
+
+
+@pytest.mark.parametrize("damage", ["no file", "no address"])
+def test_a_journal_file_that_cannot_be_written_down_keeps_no_other_back(
+    catalog: Catalog, tmp_path: Path, damage: str
+) -> None:
+    ear = Ear(catalog, tmp_path)
+    bad = ear.journals / "20001121T000000-1-1.jsonl"
+    if damage == "no file":
+        bad.mkdir()
+    else:
+        bad.write_bytes(line_of(AssociationRefused("CT1", "NODUS", "nowhere", "not known", True, AT)))
+    ear.receiver.write(closed("a"))
+    with pytest.raises((OSError, ValueError)):
+        ear.listener.step()
+    assert len(ear.flow.audit("association closed")) == 1
