@@ -157,6 +157,9 @@ class WorkerChild:
         self._started_at = 0.0
         self._restarts = 0
         self._restart_at = 0.0
+        self._stopping = False
+        self._changing = threading.Lock()
+        """A loop starts it again while the node stops: none may be started after that."""
 
     def start(self) -> None:
         """Begin."""
@@ -165,25 +168,30 @@ class WorkerChild:
 
     def keep(self) -> bool:
         """Start it again when it has ended, with growing waits while it keeps ending at once."""
-        if self._process is None or self._process.poll() is None:
-            return False
+        with self._changing:
+            if self._process is not None and self._process.poll() is not None and not self._stopping:
+                self._restart(self._process)
+        return False
+
+    def _restart(self, ended: subprocess.Popen[bytes]) -> None:
         now = self._clock()
         if not self._restart_at:
             steady = now - self._started_at > STEADY_AFTER_S
             self._restarts = 0 if steady else self._restarts
             wait = RESTART_WAIT_S[min(self._restarts, len(RESTART_WAIT_S) - 1)]
-            log.error("the worker ended", extra={"exit_code": self._process.returncode, "restart_in_s": wait})
+            log.error("the worker ended", extra={"exit_code": ended.returncode, "restart_in_s": wait})
             self._restarts += 1
             self._restart_at = now + wait
         elif now >= self._restart_at:
             self._restart_at = 0.0
             self.start()
-        return False
 
     def terminate(self) -> None:
-        """Tell it to end; a job in the middle goes back to the queue."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+        """Tell it to end, for good; a job in the middle goes back to the queue."""
+        with self._changing:
+            self._stopping = True
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
 
     def wait(self, timeout_s: float) -> None:
         """Wait for its end, and no longer than that: a job that it still holds comes back when its lease expires."""

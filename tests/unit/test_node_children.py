@@ -2,6 +2,7 @@
 
 import multiprocessing
 import socket
+import sys
 import threading
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -54,3 +55,19 @@ def test_a_receiver_started_while_the_senders_change_knows_the_new_ones(
     for end in theirs:
         end.close()
     assert told[-1] == receiver.Know(NEW)
+
+
+def test_a_worker_that_ends_while_the_node_stops_is_not_started_again(tmp_path: Path) -> None:
+    now = [0.0]
+    worker = children.WorkerChild(Settings(data=tmp_path), clock=lambda: now[0])
+    worker._command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    worker.start()
+    worker.terminate()
+    worker.wait(10.0)
+    first = worker._process
+    for _ in range(3):
+        now[0] += 60.0
+        worker.keep()
+    assert first is not None and first.stdin is not None
+    first.stdin.close()
+    assert worker._process is first
