@@ -5,9 +5,18 @@ import os
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from node.domain.delivery import ResultKind
@@ -19,12 +28,26 @@ from node.errors import SettingsError
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
+def _as_value_of_ae(title: str) -> str:
+    if not (title.isascii() and title.isprintable()) or "\\" in title:
+        raise ValueError("an AE title has ASCII letters, digits and signs, and no backslash (PS3.5 6.2)")
+    return title
+
+
+AeTitle = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=16),
+    AfterValidator(_as_value_of_ae),
+]
+"""Blanks around it do not count (PS3.5 6.2)."""
+
+
 class SenderSettings(BaseModel):
     """`[[senders]]`: somebody who may send."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    ae_title: str = Field(default=ANY_AE_TITLE, min_length=1, max_length=16)
+    ae_title: AeTitle = ANY_AE_TITLE
     """Calling AE title; `*` is any."""
     network: str
     """Address, or network in CIDR notation, that it calls from."""
@@ -60,7 +83,7 @@ class DestinationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    ae_title: str = Field(min_length=1, max_length=16)
+    ae_title: AeTitle
     """Its AE title."""
     host: str
     """Name or address."""
@@ -94,7 +117,7 @@ class Settings(BaseSettings):
     """Address to listen on, for DICOM and for the web; loopback unless you say otherwise, `::` is every address."""
     port: int = Field(11112, ge=0, lt=65536)
     """DICOM port; 0 picks a free one."""
-    ae_title: str = Field("NODUS", min_length=1, max_length=16)
+    ae_title: AeTitle = "NODUS"
     """Our AE title."""
     web_port: int = Field(8080, ge=0, lt=65536)
     """Port of /healthz, /readyz and /metrics; 0 picks a free one."""

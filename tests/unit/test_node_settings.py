@@ -202,3 +202,19 @@ def test_what_is_no_webhook_is_refused_without_repeating_it(url: str) -> None:
         load(alert_webhook_url=url)
     assert str(refused.value).startswith("Setting alert_webhook_url: ")
     assert url not in str(refused.value)
+
+
+@pytest.mark.parametrize("title", ["A\\B", "   ", "", "PÄCS", "A\nB"])
+@pytest.mark.parametrize("of", ["node", "sender", "destination"])
+def test_what_is_no_ae_title_is_refused_wherever_it_is_set(of: str, title: str) -> None:
+    with pytest.raises(SettingsError, match=r"ae_title: (Value error, an AE title|String should have at least 1)"):
+        if of == "node":
+            load(ae_title=title)
+        elif of == "sender":
+            load(senders=[{"ae_title": title, "network": "10.0.0.5"}])
+        else:
+            load(destinations=[{"ae_title": title, "host": "h", "port": 104}])
+
+
+def test_blanks_around_an_ae_title_do_not_count() -> None:
+    assert load(ae_title=" CT NODE ").ae_title == "CT NODE"
