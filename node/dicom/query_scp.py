@@ -48,16 +48,19 @@ class QuerySCP:
 
     def _answers(self, event: evt.Event) -> Iterator[Answer]:
         try:
+            yield from self._found(event)
+        except Exception:
+            log.exception("a C-FIND failed")
+            yield statuses.UNABLE_TO_PROCESS, None
+
+    def _found(self, event: evt.Event) -> Iterator[Answer]:
+        try:
             identifier = event.identifier
             query = query_of(identifier)
         except (NodusError, AttributeError, ValueError, KeyError, TypeError):
             yield statuses.IDENTIFIER_MISMATCH, None
             return
-        try:
-            yield from self._matches(event, query, identifier)
-        except Exception:
-            log.exception("a C-FIND failed")
-            yield statuses.UNABLE_TO_PROCESS, None
+        yield from self._matches(event, query, identifier)
 
     def _matches(self, event: evt.Event, query: Query, identifier: Dataset) -> Iterator[Answer]:
         pending = statuses.PENDING_WITH_UNSUPPORTED_KEYS if _unsupported(identifier, query.level) else statuses.PENDING
