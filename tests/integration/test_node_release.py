@@ -1,6 +1,7 @@
 """catalog/outbox.py and flow/release.py on both databases: never too early, and never both old and new."""
 
 import pytest
+from sqlalchemy.orm import Session
 
 from node.catalog import outbox, tables
 from node.catalog.session import Catalog
@@ -42,6 +43,22 @@ def test_a_study_that_is_open_again_holds_its_results(catalog: Catalog) -> None:
     delivering.flow.receive(Series("0", "2", count=5).headers(), after(1))
     assert not release.step(catalog, after(1))
     assert delivering.states() == ["held", "held"]
+
+
+def test_a_study_that_is_opened_again_between_choosing_and_releasing_keeps_its_results(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivering, chosen = with_results(catalog, released=False), outbox.jobs_to_release
+
+    def chosen_before_more_come(session: Session) -> list[tuple[int, str]]:
+        waiting = chosen(session)
+        delivering.flow.receive(Series("0").headers(range(64, 70)), after(1))
+        return waiting
+
+    monkeypatch.setattr(outbox, "jobs_to_release", chosen_before_more_come)
+    assert not release.step(catalog, after(1))
+    assert delivering.states() == ["held", "held"]
+    assert delivering.flow.audit("results released") == []
 
 
 def test_each_destination_gets_the_kinds_it_wants(catalog: Catalog) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from node.catalog.session import changed
 from node.catalog.tables import destination, job, outbox, study
 from node.domain.delivery import OutboxState, ResultKind
 from node.domain.study import Completeness
@@ -70,10 +71,7 @@ def jobs_to_release(session: Session) -> list[tuple[int, str]]:
     return list(session.execute(query))
 
 
-def release(session: Session, job_id: int, now: datetime) -> None:
-    """Let the held results of a job go."""
-    session.execute(
-        update(outbox)
-        .where(outbox.c.job_id == job_id, outbox.c.state == OutboxState.HELD)
-        .values(state=OutboxState.DUE, not_before=now)
-    )
+def release(session: Session, job_id: int, now: datetime) -> bool:
+    """Let the held results of a job go. False: it holds none any more."""
+    held = update(outbox).where(outbox.c.job_id == job_id, outbox.c.state == OutboxState.HELD)
+    return changed(session, held.values(state=OutboxState.DUE, not_before=now)) > 0

@@ -60,6 +60,13 @@ def close_study(session: Session, one: OpenStudy, evidence: Evidence, grounds: G
     return _closed(session, study, one, evidence=evidence, evidence_detail=asdict(grounds), completed_at=now)
 
 
+def stays_complete(session: Session, study_instance_uid: str) -> bool:
+    """Whether nothing more is expected of a study; until this transaction ends nobody opens it again."""
+    complete = (study.c.study_instance_uid == study_instance_uid) & (study.c.state == Completeness.COMPLETE)
+    query = select(study.c.id).where(complete).with_for_update(key_share=True)  # new series may refer to it meanwhile
+    return session.scalars(query).first() is not None
+
+
 def _closed(session: Session, table: Any, one: OpenSeries | OpenStudy, **values: Any) -> bool:
     unchanged = and_(
         table.c.id == one.id,
