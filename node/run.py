@@ -30,7 +30,17 @@ from node.catalog.session import Catalog
 from node.children import ReceiverPool, WorkerChild, worker_of
 from node.deadline import Asking
 from node.dicom import store_scu
-from node.directory import anchors_of, catalog_of, disk_of, only_node, reason_of, removing_files, usable
+from node.directory import (
+    anchors_of,
+    catalog_of,
+    disk_of,
+    only_node,
+    own,
+    reason_of,
+    removing_files,
+    require_own,
+    usable,
+)
 from node.domain.audit import Event, EventKind
 from node.domain.delivery import LONGEST_WAIT
 from node.domain.lease import LeaseWatch
@@ -170,17 +180,20 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_ag
     with usable(settings.data):
         spool.prepare()
     configured = tuple(each.sender() for each in settings.senders)
-    receivers = ReceiverPool(settings, dicom, configured)
+    receivers = ReceiverPool(settings, dicom)
     pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True  # results leave as the bytes on disk
     with usable(settings.data):
         catalog = catalog_of(settings)
     catalog.migrate()
     with catalog.writing() as session:
-        installation.make(session)
+        serial = installation.make(session)
+        require_own(settings.data, serial)
         ahead.bring_back(session, begun_at, 2 * LONGEST_WAIT)  # the clock may have been set back since we ran
         control.end_drain(session, "node", _now())  # whoever starts a node wants it to work
         senders.configure(session, configured)
         configure_destinations(session, [each.destination() for each in settings.destinations])
+    with usable(settings.data):
+        own(settings.data, serial)
     metrics, inbox, associations = Metrics(), register.Inbox(), OpenAssociations()
     listener = Listener(catalog, journals_of(settings), inbox, associations, metrics)
     worker = worker_of(settings)
@@ -190,7 +203,7 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_ag
     known = senders.Senders(catalog, receivers.know_again, lambda: [each.sender() for each in read_again().senders])
     node = Node(settings, catalog, receivers, known, listener, web, loops, worker, anchors_of(settings), rest)
     loops += _loops(node, inbox, associations)
-    receivers.listen(listener)
+    receivers.listen(listener, known.known())  # as SQL has them: the operator's decisions are there
     node.record(EventKind.NODE_STARTED)
     for loop in node.loops:
         loop.start()
@@ -248,15 +261,18 @@ def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) ->
         Loop("sweep", sweep.Sweep(catalog, settings.data / "results").step, SWEEP_EVERY_S),
         Loop("anchor", node.anchor, ANCHOR_EVERY_S),
         Loop("retain", retaining.step, RETAIN_EVERY_S),
-        *_watching(node),
+        *_watching(node, inbox),
     ]
 
 
-def _watching(node: Node) -> list[Loop]:
+def _watching(node: Node, inbox: register.Inbox) -> list[Loop]:
     """What needs a person is found, and told."""
     catalog, settings = node.catalog, node.settings
     watch = alert.Watch(
-        catalog, partial(disk_of, settings), lambda: [(each.name, each.failures) for each in node.loops]
+        catalog,
+        partial(disk_of, settings),
+        lambda: [(each.name, each.failures) for each in node.loops],
+        damaged=lambda: len(inbox.damaged),
     )
     post = partial(webhook.post, settings.alert_webhook_url)
     tell = alert.Telling(catalog, post, settings.ae_title, random.Random(), _now)

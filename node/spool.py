@@ -16,41 +16,25 @@ import errno
 import fcntl
 import hashlib
 import itertools
-import json
 import mmap
 import os
 import shutil
-import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from pydicom.dataset import FileMetaDataset
-
 from node.domain.reception import Reception
-from node.errors import StoreRefused
-from node.headers import read_header
+from node.errors import BadInput, StoreRefused
+from node.headers import data_set_digest, read_header
+from node.headers.meta import FileIdentity, part10_prefix
 
-PRIVATE_CREATOR_UID = "2.25.231326865359477479071336481166390499942"
-"""(0002,0100) of our files: says that (0002,0102) holds a Reception as JSON."""
-
-IMPLEMENTATION_CLASS_UID = "2.25.109031846779693055800205579940602735386"
 FOLDERS = 0x1000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_MISMATCH = 0xA900
-
-
-@dataclass(frozen=True)
-class FileIdentity:
-    """What a file meta must name (PS3.10 7.1)."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
 
 
 @dataclass(frozen=True)
@@ -136,7 +120,7 @@ class Spool:
             raise StoreRefused(OUT_OF_RESOURCES, "The disk is low: free space or raise the water mark.")
         aside = f"{self._incoming}/{os.getpid()}-{next(self._counter)}"
         with _disk_errors_as_refusal():
-            return Incoming(self, aside, _part10_prefix(identity, reception))
+            return Incoming(self, aside, part10_prefix(identity, reception))
 
     def final_name(self, sop_instance_uid: str, digest: str) -> tuple[str, str]:
         """Folder and name of one version of an instance."""
@@ -229,7 +213,7 @@ class Incoming:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 _require_same_study(folder, name, study_instance_uid)
-                created = _link(self._aside, f"{folder}/{name}")
+                created = _link(self._aside, f"{folder}/{name}", digest)
                 os.fsync(handle)
             finally:
                 os.close(handle)
@@ -240,51 +224,34 @@ def _require_same_study(folder: str, name: str, study_instance_uid: str) -> None
     """Compare with any version of the instance that is here; the caller holds the folder's lock."""
     key = name[: name.index("-")]
     version = next((each for each in os.listdir(folder) if each.startswith(key)), None)  # noqa: PTH208
-    if version is not None and read_header(Path(folder, version)).study_instance_uid != study_instance_uid:
+    if version is not None and _study_in(Path(folder, version)) not in (study_instance_uid, None):
         raise StoreRefused(DATA_SET_MISMATCH, "This SOP Instance UID was received under another Study Instance UID.")
 
 
-def reception_of(meta: FileMetaDataset) -> Reception | None:
-    """What the file meta of a file of ours says about its arrival; None for a file that is not ours."""
-    if meta.get("PrivateInformationCreatorUID") != PRIVATE_CREATOR_UID:
+def _study_in(file: Path) -> str | None:
+    """None where the file is damaged: that must not keep an instance out that comes again whole."""
+    try:
+        return read_header(file).study_instance_uid
+    except (BadInput, OSError):
         return None
-    return Reception(**json.loads(meta.PrivateInformation.rstrip(b"\0 ")))
 
 
-def _part10_prefix(identity: FileIdentity, reception: Reception) -> bytes:
-    """Preamble and file meta (PS3.10 7.1), Explicit VR Little Endian; written by hand so that no odd UID is refused."""
-    elements = (
-        _long_element(0x0001, b"OB", b"\x00\x01"),
-        _element(0x0002, b"UI", identity.sop_class_uid),
-        _element(0x0003, b"UI", identity.sop_instance_uid),
-        _element(0x0010, b"UI", identity.transfer_syntax_uid),
-        _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-        _element(0x0016, b"AE", reception.calling_ae_title),
-        _element(0x0100, b"UI", PRIVATE_CREATOR_UID),
-        _long_element(0x0102, b"OB", json.dumps(asdict(reception)).encode()),
-    )
-    body = b"".join(elements)
-    return b"\0" * 128 + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body)) + body
-
-
-def _element(element: int, vr: bytes, value: str) -> bytes:
-    raw = value.encode("ascii", "replace")
-    raw += (b"\0" if vr == b"UI" else b" ") * (len(raw) % 2)
-    return struct.pack("<HH2sH", 2, element, vr, len(raw)) + raw
-
-
-def _long_element(element: int, vr: bytes, raw: bytes) -> bytes:
-    raw += b" " * (len(raw) % 2)
-    return struct.pack("<HH2sHI", 2, element, vr, 0, len(raw)) + raw
-
-
-def _link(aside: str, final: str) -> bool:
+def _link(aside: str, final: str, digest: str) -> bool:
     try:
         os.link(aside, final)
     except FileExistsError:
+        if not _holds(final, digest):  # it was damaged since
+            os.replace(aside, final)  # noqa: PTH105
+            return True
         os.utime(final, ns=(time.time_ns(), os.stat(final).st_mtime_ns))  # noqa: PTH116 - tells node/removal.py that it came again
         return False
     return True
+
+
+def _holds(final: str, digest: str) -> bool:
+    with suppress(BadInput, OSError):
+        return data_set_digest(Path(final)) == digest
+    return False
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from node.domain.reception import Reception
 from node.domain.study import Arrival
 from node.domain.uids import derived_uid
 from node.headers import header_of, read_elements
-from node.spool import FileIdentity, Spool
+from node.headers.meta import FileIdentity
+from node.spool import Spool
 from tests.sender import Payload, payload_of
 
 AT = datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC)

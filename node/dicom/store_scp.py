@@ -22,7 +22,8 @@ from node.dicom.upper_layer.association import StreamingAssociation
 from node.dicom.upper_layer.messages import StoreRequest
 from node.domain.peers import Regard, Sender, admits, regard_of
 from node.domain.reception import AssociationOpened, AssociationRefused, Ending, ListeningEvent
-from node.spool import IMPLEMENTATION_CLASS_UID, Spool
+from node.headers.meta import IMPLEMENTATION_CLASS_UID
+from node.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ class StoreSCP:
         """Replace the table of senders; associations that are open stay open."""
         self._senders = tuple(senders)
 
-    def serve(self, listener: socket.socket, contexts: list[PresentationContext], handlers: Handlers) -> None:
-        """Accept until `stop`. `handlers` serve what is neither C-ECHO nor C-STORE."""
+    def prepare(self, listener: socket.socket, contexts: list[PresentationContext], handlers: Handlers) -> None:
+        """Get ready to serve: from now on `stop` counts. `handlers` serve what is neither C-ECHO nor C-STORE."""
         ae = AE(self._listening.ae_title)
         ae.maximum_pdu_size = self._listening.maximum_pdu_bytes
         ae.maximum_associations = sys.maxsize  # places are counted over all processes
@@ -90,13 +91,20 @@ class StoreSCP:
             (evt.EVT_REQUESTED, self._requested),
         )
         self._acceptor = Acceptor(ae, listener, contexts, self, (*own, *handlers), self._listening.tls)
-        self._acceptor.serve()
+
+    def serve(self) -> None:
+        """Accept until `stop`."""
+        self._prepared.serve()
         self._abort_all()
 
     def stop(self) -> None:
-        """Make `serve` accept nothing more and return."""
-        if self._acceptor:
-            self._acceptor.stop()
+        """Make `serve` accept nothing more and return, also where it has not begun."""
+        self._prepared.stop()
+
+    @property
+    def _prepared(self) -> Acceptor:
+        assert self._acceptor is not None
+        return self._acceptor
 
     def _abort_all(self) -> None:
         """An instance without an answer is sent again."""
@@ -116,7 +124,14 @@ class StoreSCP:
         self._on_event(AssociationRefused("", "", address, reason, False, _now()))
 
     def _requested(self, event: evt.Event) -> None:
-        association = event.assoc
+        """pynetdicom would take a request whose handler raises for one that is accepted."""
+        try:
+            self._judge(event.assoc)
+        except Exception:
+            log.exception("an association request could not be judged: it is refused")
+            _refuse(event.assoc, LOCAL_LIMIT_EXCEEDED)
+
+    def _judge(self, association: StreamingAssociation) -> None:
         request = association.requestor.primitive
         address = association.requestor.address
         if not admits(self._senders, request.calling_ae_title, address):
@@ -138,9 +153,7 @@ class StoreSCP:
         self._on_event(
             AssociationRefused(request.calling_ae_title, request.called_ae_title, address, reason, unknown, _now())
         )
-        association.acse.send_reject(*answer)
-        association.is_rejected = True
-        association.kill()
+        _refuse(association, answer)
 
     def _admit(self, association: StreamingAssociation, place: Place) -> None:
         association.is_admitted = True
@@ -168,6 +181,12 @@ class StoreSCP:
             place.leave()
             if not self._stopped:
                 self._on_event(sending.closed(_ending(association)))
+
+
+def _refuse(association: StreamingAssociation, answer: tuple[int, int, int]) -> None:
+    association.acse.send_reject(*answer)
+    association.is_rejected = True
+    association.kill()
 
 
 def _ending(association: StreamingAssociation) -> Ending:

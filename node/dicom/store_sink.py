@@ -12,7 +12,8 @@ from node.domain.instance import InstanceHeader
 from node.domain.reception import AssociationClosed, Ending, InstanceRefused, ListeningEvent, Reception
 from node.errors import BadInput, StoreRefused
 from node.headers import header_of, read_elements
-from node.spool import FileIdentity, Incoming, Spool, StoredInstance
+from node.headers.meta import FileIdentity
+from node.spool import Incoming, Spool, StoredInstance
 
 log = logging.getLogger(__name__)
 

@@ -31,6 +31,8 @@ class AlertKind(StrEnum):
     """The database's clock is not ours."""
     LOOP_FAILING = "loop failing"
     """A part of the node fails turn after turn; the subject is its name."""
+    SPOOL_DAMAGED = "spool damaged"
+    """Received files without a row cannot be read: they are in no study."""
     CLOCK_JUMPED = "clock jumped"
     """The system's clock was set while the node ran: times written before and after cannot be compared."""
 

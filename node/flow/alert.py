@@ -49,6 +49,8 @@ class Watch:
     loops: Callable[[], Iterable[tuple[str, int]]]
     """Each loop of the node and its failures in a row."""
     clocks: Callable[[], Clocks] = read_clocks
+    damaged: Callable[[], int] = lambda: 0
+    """Files of the spool that cannot be read."""
     last: Clocks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ class Watch:
             *self._database_clock(session),
             *disk_conditions(*self.disk(), standing),
             *loop_conditions(self.loops()),
+            *_damaged_files(self.damaged()),
         ]
 
     def _jumped(self, clocks: Clocks) -> list[Condition]:
@@ -88,6 +91,10 @@ class Watch:
         skew = now_of(session) - self.clocks().wall
         detail = {"ahead_s": round(skew.total_seconds(), 1)}
         return [Condition(AlertKind.DATABASE_CLOCK, detail=detail)] if abs(skew) > LARGEST_SKEW else []
+
+
+def _damaged_files(count: int) -> list[Condition]:
+    return [Condition(AlertKind.SPOOL_DAMAGED, detail={"files": count})] if count else []
 
 
 def _without_worker(session: Session) -> list[Condition]:

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 from pydicom.filereader import read_file_meta_info
 from sqlalchemy.orm import Session
@@ -15,12 +17,12 @@ from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
 from node.domain.reception import Reception
 from node.domain.study import Arrival, Version, VersionKind
-from node.errors import BadInput
 from node.headers import read_header
 from node.headers.decoding import Decoder
+from node.headers.meta import reception_of
 from node.headers.versions import Decoded, compare
 from node.removal import came_after
-from node.spool import Spool, reception_of
+from node.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class Inbox:
         self._lock = threading.Lock()
         self._incomplete_since: datetime | None = datetime.now(UTC)
         self._last_gap_at = self._incomplete_since
+        self.damaged: set[str] = set()
+        """Files of the spool without a row that cannot be read."""
 
     def put(self, arrival: Arrival) -> None:
         """A receiver has made a file durable."""
@@ -97,6 +101,7 @@ def step(catalog: Catalog, spool: Spool, inbox: Inbox) -> bool:
     if batch:
         register(catalog, spool, batch)
         inbox.drop(len(batch))
+        inbox.damaged -= {arrival.path for arrival in batch}  # came again, whole
     return len(batch) == BATCH
 
 
@@ -105,9 +110,11 @@ def rescan(catalog: Catalog, spool: Spool, inbox: Inbox) -> None:
     begun_at = datetime.now(UTC)
     with catalog.reading() as session:
         known = studies.all_paths(session)
-    missing = sorted((path for path in spool.files() if path not in known), key=spool.written_at)  # as they came
+    missing = [path for path in spool.files() if path not in known]
+    missing.sort(key=partial(_written_at, spool))  # as they came
+    inbox.damaged &= set(missing)
     found = 0
-    for batch in _batches(filter(None, (_arrival_on_disk(spool, path) for path in missing))):
+    for batch in _batches(filter(None, (_arrival_on_disk(spool, inbox, path) for path in missing))):
         register(catalog, spool, batch)
         found += len(batch)
     inbox.rescanned(begun_at)
@@ -126,16 +133,29 @@ def _batches(arrivals: Iterable[Arrival]) -> Iterable[list[Arrival]]:
         yield batch
 
 
-def _arrival_on_disk(spool: Spool, path: str) -> Arrival | None:
+def _written_at(spool: Spool, path: str) -> int:
+    try:
+        return spool.written_at(path)
+    except OSError:  # reading it will fail as well, and be told then
+        return 0
+
+
+def _arrival_on_disk(spool: Spool, inbox: Inbox, path: str) -> Arrival | None:
+    """A file as it came; None where it is damaged: it stays where it is, and is told once."""
     file = spool.absolute(path)
     try:
         header = read_header(file)
-        reception = reception_of(read_file_meta_info(file))
-    except BadInput as error:
-        log.error("a file of the spool cannot be read", extra={"file": file.name, "reason": str(error)})
+        reception = reception_of(read_file_meta_info(file)) or _unknown(file)
+        return Arrival(header, reception, path, file.stem.partition("-")[2], file.stat().st_size)
+    except Exception as error:  # noqa: BLE001 - a broken disk or file meta raises anything; the others must not wait
+        if path not in inbox.damaged:
+            inbox.damaged.add(path)
+            log.error("a file of the spool cannot be read", extra={"file": file.name, "error": type(error).__name__})
         return None
-    unknown = Reception("", "", "", "", datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat())
-    return Arrival(header, reception or unknown, path, file.stem.partition("-")[2], file.stat().st_size)
+
+
+def _unknown(file: Path) -> Reception:
+    return Reception("", "", "", "", datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat())
 
 
 def register(catalog: Catalog, spool: Spool, batch: Sequence[Arrival]) -> None:

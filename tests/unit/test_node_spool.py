@@ -20,7 +20,8 @@ from pydicom import dcmread
 
 from node import spool as spool_module
 from node.errors import StoreRefused
-from node.spool import FileIdentity, Spool, StoredInstance, reception_of, write_durably
+from node.headers.meta import FileIdentity, reception_of
+from node.spool import Spool, StoredInstance, write_durably
 from tests.peers import require
 from tests.sender import Payload
 from tests.studies import Series, keep, reception
@@ -214,7 +215,7 @@ def _publish_versions(data: Path) -> list[int]:
 def _publish_as_own_study(data: Path) -> list[int]:
     """Whether each of many instances is taken under a study that only this process names; linking takes its time."""
     link = spool_module._link
-    spool_module._link = lambda aside, final: not Event().wait(0.003) and link(aside, final)
+    spool_module._link = lambda *names: not Event().wait(0.003) and link(*names)
     spool = Spool(data, minimum_free_bytes=0, minimum_free_fraction=0.0)
     taken = []
     for number in range(40):

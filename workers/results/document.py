@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from node.domain.delivery import ResultKind
 from node.domain.uids import derived_uid
-from node.spool import IMPLEMENTATION_CLASS_UID
+from node.headers.meta import IMPLEMENTATION_CLASS_UID
 from workers.results.codes import ACQUISITION_EQUIPMENT, PROCESSING_EQUIPMENT
 from workers.results.request import EncodedResult, ResultRequest
 from workers.volume.planes import PARSE_ERRORS
