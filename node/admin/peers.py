@@ -30,9 +30,9 @@ def senders(settings: Settings) -> View:
 
 def decide(settings: Settings, caller: str, standing: Standing) -> View:
     """Allow or deny a caller. Raises SettingsError for what is not AET@NETWORK."""
-    ae_title, _, network = caller.partition("@")
+    ae_title, at, network = caller.rpartition("@")  # an AE title may have an @ in it, a network none
     try:
-        place = str(ip_network(network, strict=False))
+        place = str(ip_network(network if at else "", strict=False))
     except ValueError:
         raise SettingsError(f"{caller!r} is not AET@NETWORK, such as CT1@10.0.0.5 or *@10.0.0.0/24.") from None
     if not ae_title or len(ae_title) > 16:

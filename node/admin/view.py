@@ -30,7 +30,8 @@ class View:
     def text(self) -> str:
         """As a person reads it."""
         out = StringIO()
-        console = Console(file=out, width=shutil.get_terminal_size((160, 40)).columns, highlight=False)
+        width = shutil.get_terminal_size((160, 40)).columns
+        console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
         if self.columns:
             table = Table(*(name.replace("_", " ") for name in self.columns), box=None, pad_edge=False)
             for row in self.rows:
@@ -38,7 +39,12 @@ class View:
             console.print(table)
         if self.note:
             console.print(self.note)
-        return out.getvalue().rstrip("\n")
+        return _harmless(out.getvalue().rstrip("\n"))
+
+
+def _harmless(text: str) -> str:
+    """Names that a caller gave itself are printed, and must not steer the terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def cell(value: Any) -> str:

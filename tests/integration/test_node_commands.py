@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from node import cli
-from node.catalog import jobs, tables
+from node.catalog import audit, jobs, tables
 from node.catalog.session import Catalog
+from node.domain.audit import Event, EventKind
 from node.domain.peers import Destination
 from tests.conftest import AUDIT_KEY
 from tests.flow import Flow
@@ -189,7 +190,29 @@ def test_a_sender_can_be_allowed_and_denied(run: Run) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("caller", ["CT1@nowhere", "@10.0.0.5", "A TITLE TOO LONG TO BE ONE@10.0.0.5", "CT1@"])
+@pytest.mark.parametrize("name", ["[/x]", "[red]X", ":smile:", "A@B"])
+def test_a_name_that_a_stranger_chose_is_shown_as_it_is_and_can_be_allowed(run: Run, flow: Flow, name: str) -> None:
+    assert run("senders", "deny", f"{name}@10.0.0.5") == (0, f"{name} from 10.0.0.5/32 is denied.\n")
+    assert name in run("senders")[1]
+    with flow.catalog.writing() as session:
+        audit.append(session, Event(EventKind.ASSOCIATION_REFUSED, actor=name))
+    flow.catalog.close()
+    code, said = run("audit", "list", "--kind", "association refused")
+    assert code == 0
+    assert name in said
+
+
+def test_what_steers_a_terminal_is_not_printed(run: Run, flow: Flow) -> None:
+    with flow.catalog.writing() as session:
+        audit.append(session, Event(EventKind.ASSOCIATION_REFUSED, actor="\x1b[2J\x9b31mCT"))
+    flow.catalog.close()
+    said = run("audit", "list")[1]
+    assert "\x1b" not in said
+    assert "\x9b" not in said
+    assert "�[2J�31mCT" in said
+
+
+@pytest.mark.parametrize("caller", ["CT1@nowhere", "@10.0.0.5", "A TITLE TOO LONG TO BE ONE@10.0.0.5", "CT1@", "CT1"])
 def test_what_is_no_caller_is_refused_in_a_sentence(run: Run, caller: str) -> None:
     code, said = run("senders", "allow", caller)
     assert code == 1
