@@ -1,5 +1,6 @@
 """Fixtures of the node's tests: a catalog on SQLite and on PostgreSQL, a spool, a scratch folder for servers."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,16 @@ from tests.servers import Postgres, postgres
 
 AUDIT_KEY = b"k" * 32
 CORPUS = Path(__file__).parents[2] / "shared" / "data" / "corpus"
+
+
+@pytest.fixture(autouse=True)
+def own_log_handlers() -> Iterator[None]:
+    """A test that configures logging, as commands do, leaves no handler that writes to a stream of its own."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 AWAY = re.compile(
     r"OperationalError|InterfaceError|AdminShutdown|Connection\w*Error|BrokenPipeError|WorkerLostError|TimeoutError"
+    r"|^EOFError: Ran out of input"
 )
-"""Classes of error that say no more than that a neighbour was not there."""
+"""Errors that say no more than that a neighbour was not there; the last one a receiver whose node was killed while it
+began."""
 ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit|Interrupt|Lost|Shutdown|Violation)\b.{0,200}", re.MULTILINE)
 CORRUPTION = re.compile(r"corrupt|malformed|UniqueViolation|IntegrityError|IllegalMove", re.IGNORECASE)
 
