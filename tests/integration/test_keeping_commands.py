@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import update
 from node.catalog import tables
 from node.catalog.session import Catalog
 from node.directory import keeping_files
+from node.removal import CLOCK_TICK_S
 from node.spool import Spool
 from tests.conftest import AUDIT_KEY
 from tests.integration.test_node_data_directory import Nodus as Run
@@ -37,6 +39,8 @@ def left(data: Path, spool: Spool, sqlite_template: Path) -> Iterator[Keeping]:
         session.execute(tables.installation.insert().values(id=1, serial="S1"))
     keeping = Keeping.on(catalog, spool, data)
     keeping.finished("1")
+    newest = max(spool.absolute(path).stat().st_ctime for path in spool.files())
+    eventually(lambda: time.time() > newest + 2 * CLOCK_TICK_S, what="no file is as young as a removal")
     yield keeping
     catalog.close()
 
@@ -107,6 +111,7 @@ def test_backup_and_restore_as_they_are_typed(left: Keeping, run: Run, tmp_path:
     assert run("backup", "verify", kept)[0] == 0
     code, said = run("restore", kept, "--data", again)
     assert (code, "`nodus up` starts it" in said) == (0, True)
+    assert (tmp_path / "again" / "installation").read_text() == "S1\n"
     assert run("audit", "verify", "--data", again)[0] == 0
     assert run("restore", kept, "--data", again)[1].startswith(f"nodus: {again} is not empty;")
     nothing = "holds no complete backup: it has no manifest.json, which is written last.\n"

@@ -1,6 +1,7 @@
 """The data directory and the database: private whoever opens them first, made by `nodus up` alone, refused in words."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from node.errors import SettingsError
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
 from tests.servers import Postgres
+from tests.servers import nodus as up
+from tests.servers.processes import START_WITHIN_S
 
 Nodus = Callable[..., tuple[int, str]]
 
@@ -109,6 +112,28 @@ def test_a_key_without_its_database_is_no_catalog(nodus: Nodus, left: Path) -> N
     (left / "nodus.db").unlink()
     assert "No node has run here" in nodus("status", "--data", str(left))[1]
     assert not (left / "nodus.db").exists()
+
+
+def test_the_database_of_another_installation_is_refused_in_a_sentence(
+    tmp_path: Path, nodus: Nodus, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, other = tmp_path / "data", tmp_path / "other.db"
+    with up(data) as node:
+        node.stop()
+        serial = (data / "installation").read_text()
+        node.start()  # the same again
+    shutil.copy(sqlite_template, other)
+    monkeypatch.setenv("NODUS_DATABASE_URL", f"sqlite:///{other}")
+    refused = (
+        f"nodus: The database is not the one that {data} belongs to: correct database_url. If that one is lost for "
+        f"good, remove {data / 'installation'}, and what was received is registered anew.\n"
+    )
+    command = [sys.executable, "-m", "node", "up", "--data", str(data), "--port", "0", "--web-port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=START_WITHIN_S, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr.splitlines(keepends=True)[-1]) == (1, "", refused)
+    for asked in ("status", "retain", "backup kept"):
+        assert nodus(*asked.split(), "--data", str(data)) == (1, refused)
+    assert (data / "installation").read_text() == serial
 
 
 def test_a_data_directory_that_cannot_be_made_is_one_sentence(nodus: Nodus) -> None:

@@ -36,8 +36,8 @@ def flow(catalog: Catalog) -> Flow:
 
 
 def test_only_what_no_claim_holds_and_no_result_names_is_removed(flow: Flow, data: Path) -> None:
-    kept = [written(data, 1, "t"), written(data, 2, "saved")]
-    lost = [written(data, 1, "older"), written(data, 2, "other"), written(data, 3, "given-back"), written(data, 9, "x")]
+    kept = [written(data, 1, "t"), written(data, 2, "saved"), written(data, 9, "of a job that has no row")]
+    lost = [written(data, 1, "older"), written(data, 2, "other"), written(data, 3, "given-back")]
     (data / "results" / "notes.txt").write_text("not ours")
     Sweep(flow.catalog, data / "results").step()
     assert all(folder.exists() for folder in kept)
@@ -48,7 +48,7 @@ def test_only_what_no_claim_holds_and_no_result_names_is_removed(flow: Flow, dat
 def test_after_the_first_time_only_what_changed_lately_is_looked_at(flow: Flow, data: Path) -> None:
     sweep = Sweep(flow.catalog, data / "results")
     sweep.step()
-    old, new = written(data, 3, "old"), written(data, 4, "new")
+    old, new = written(data, 3, "old"), written(data, 2, "new")
     long_ago = old.stat().st_mtime - LOOK_BACK_S - 60
     os.utime(old.parent, (long_ago, long_ago))
     sweep.step()

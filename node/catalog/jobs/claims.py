@@ -109,14 +109,17 @@ def with_lease(session: Session, job_id: int, lease: Lease) -> Job | None:
 
 
 def forgotten_claims(session: Session, claims: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Those claims (job id, token) that neither run nor have saved anything: what they left on disk is nobody's."""
+    """Those claims (job id, token) that neither run nor have saved anything: what they left on disk is nobody's.
+
+    None of a job that has no row: no job is ever removed, so somebody else knows of it.
+    """
     asked = set(claims)
-    ids = {job_id for job_id, _ in asked}
+    ids = set(session.scalars(select(job.c.id).where(job.c.id.in_({job_id for job_id, _ in asked}))))
     running = select(job.c.id, job.c.token).where(job.c.id.in_(ids), job.c.state == JobState.RUNNING)
     saved = select(result.c.job_id, result.c.path).where(result.c.job_id.in_(ids))
     known = {(job_id, token) for job_id, token in session.execute(running)}
     known |= {(job_id, folder_of(path)) for job_id, path in session.execute(saved)}
-    return asked - known
+    return {claim for claim in asked - known if claim[0] in ids}
 
 
 def folder_of(path: str) -> str:
