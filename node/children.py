@@ -18,6 +18,7 @@ from node import receiver
 from node.domain.peers import Sender
 from node.domain.reception import ListeningEvent
 from node.domain.study import Arrival
+from node.errors import Unavailable
 from node.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 RESTART_WAIT_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Between restarts of a worker that keeps ending; the last one repeats."""
 STEADY_AFTER_S = 60.0
+EARLY_S = 10.0
+"""A receiver that ended within this time of its start..."""
+CRASHES = 2
+"""...so often in a row has a reason that its successor will meet as well."""
 AI_MODULES = ("torch", "highdicom")
 """Of the AI extra: the node itself never imports them."""
 
@@ -44,15 +49,21 @@ class _Receiver:
     id: int
     process: SpawnProcess
     pipe: Connection
+    begun_at: float
+    lost_early: int = 0
+    """How many in a row, whose place it has, ended within EARLY_S of their start."""
 
 
 class ReceiverPool:
     """Receiver processes."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, senders: tuple[Sender, ...]) -> None:
+    def __init__(
+        self, settings: Settings, listener: socket.socket, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         self._listener = listener
-        self._senders = senders
+        self._clock = clock
+        self._senders: tuple[Sender, ...] | None = None
         self._next_id = 0
         self._ear: Ear | None = None
         self._hearing: list[threading.Thread] = []
@@ -64,11 +75,12 @@ class ReceiverPool:
 
     def _start(self) -> _Receiver:
         self._next_id += 1
-        return _Receiver(self._next_id, *receiver.start(self._settings, self._listener, self._senders))
+        return _Receiver(self._next_id, *receiver.start(self._settings, self._listener), self._clock())
 
-    def listen(self, ear: Ear) -> None:
-        """Wait until the receivers serve, then pass on what they say."""
+    def listen(self, ear: Ear, senders: tuple[Sender, ...]) -> None:
+        """Let the receivers serve those senders, wait until they do, then pass on what they say. Raises Unavailable."""
         self._ear = ear
+        self.know_again(senders)
         for member in self._members:
             receiver.wait_until_ready(member.pipe)
             self._hear(member)
@@ -99,10 +111,12 @@ class ReceiverPool:
         return False
 
     def replace_the_lost(self) -> bool:
-        """Start a new receiver for each one that ended."""
+        """Start a new receiver for each one that ended. Raises Unavailable while they end as soon as they begin."""
         for place, member in enumerate(self._members):
             if not member.process.is_alive():
                 self._replace(place, member)
+        if any(each.lost_early >= CRASHES and self._clock() - each.begun_at < EARLY_S for each in self._members):
+            raise Unavailable("Receivers end again and again as soon as they begin; the log has the reason.")
         return False
 
     def _replace(self, place: int, lost: _Receiver) -> None:
@@ -110,8 +124,11 @@ class ReceiverPool:
             if not self._stopping:
                 log.error("a receiver ended; another takes its place", extra={"exit_code": lost.process.exitcode})
                 receiver.spool_of(self._settings).drop_left_by(lost.process.pid or 0)
-                self._members[place] = self._start()
-                self._hear(self._members[place])
+                new = self._start()
+                new.lost_early = lost.lost_early + 1 if self._clock() - lost.begun_at < EARLY_S else 0
+                self._members[place] = new
+                _tell(new, receiver.Know(self._senders or ()))
+                self._hear(new)
 
     def stop(self, timeout_s: float) -> None:
         """End all receivers and hear them out; what is being sent is not answered, and so will be sent again."""
@@ -130,10 +147,15 @@ class ReceiverPool:
 
 
 def _tell(member: _Receiver, message: receiver.Know | receiver.Stop) -> None:
+    """One that left so much unread that we would have to wait for it is ended: another takes its place."""
     try:
-        member.pipe.send(message)
+        if receiver.has_room(member.pipe):
+            member.pipe.send(message)
+            return
+        member.process.kill()
     except OSError:
-        log.warning("a receiver does not listen", extra={"receiver": member.id})
+        pass  # it has ended
+    log.warning("a receiver does not listen", extra={"receiver": member.id})
 
 
 def worker_of(settings: Settings) -> "WorkerChild | None":

@@ -4,9 +4,11 @@ It is started before anything else exists (no thread, engine or TLS context), kn
 ends when the node does: the pipe between them closes.
 """
 
+import logging
 import multiprocessing
 import os
 import resource
+import select
 import signal
 import socket
 import threading
@@ -39,6 +41,8 @@ from node.journal import JournalWriter
 from node.settings import Settings
 from node.spool import Spool
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Know:
@@ -54,7 +58,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """From a receiver: it serves."""
+    """From a receiver: it serves, and a `Stop` counts."""
 
 
 START_WITHIN_S = 60.0
@@ -103,8 +107,8 @@ def prepare(settings: Settings) -> None:
     places_of(settings).prepare()
 
 
-def start(settings: Settings, listener: socket.socket, senders: tuple[Sender, ...]) -> tuple[SpawnProcess, Connection]:
-    """Start a receiver process; returns it and the node's end of the pipe."""
+def start(settings: Settings, listener: socket.socket) -> tuple[SpawnProcess, Connection]:
+    """Start a receiver process, which serves once it is told who may send; returns it and our end of the pipe."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
@@ -112,7 +116,6 @@ def start(settings: Settings, listener: socket.socket, senders: tuple[Sender, ..
     )
     process.start()
     theirs.close()
-    ours.send(Know(senders))
     return process, ours
 
 
@@ -120,10 +123,17 @@ def wait_until_ready(pipe: Connection) -> None:
     """Return when the receiver at the other end serves. Raises Unavailable when it does not."""
     try:
         ready = pipe.poll(START_WITHIN_S) and isinstance(pipe.recv(), Ready)
-    except EOFError:
+    except (EOFError, OSError):  # a receiver that dies with something unread resets the pipe
         ready = False
     if not ready:
         raise Unavailable("A receiver process did not start; the log has the reason.")
+
+
+def has_room(pipe: Connection) -> bool:
+    """Whether the receiver at the other end has read most of what it was told: another message would not wait."""
+    poll = select.poll()
+    poll.register(pipe.fileno(), select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connection) -> None:
@@ -132,18 +142,39 @@ def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connectio
     _allow_descriptors()
     settings = Settings()
     logs.configure(settings.log_level)
+    code = 1
+    try:
+        _serve_on(settings, listener, pipe)
+        code = 0
+    except Exception:
+        log.exception("a receiver cannot go on")
+    finally:
+        os._exit(code)  # associations that were aborted may still be inside a library's wait
+
+
+def _serve_on(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
     teller = _Teller(pipe, JournalWriter(journals_of(settings)), Refusals(settings.refusals_every_s))
     scp = StoreSCP(listening_of(settings), spool_of(settings), places_of(settings), teller.stored, teller.event)
-    first = pipe.recv()
+    asking = QuerySCP(settings.ae_title, lambda wanted: _find(settings, wanted), teller.event)
+    scp.prepare(listener, contexts.accepted(), ((evt.EVT_C_FIND, asking.on_find),))
+    first = _first(pipe)
+    if first is None:
+        return
     scp.know(first.senders)
     threading.Thread(target=_obey, args=(pipe, scp), daemon=True).start()
     threading.Thread(target=teller.keep, daemon=True).start()
-    asking = QuerySCP(settings.ae_title, lambda wanted: _find(settings, wanted), teller.event)
-    pipe.send(Ready())
-    scp.serve(listener, contexts.accepted(), ((evt.EVT_C_FIND, asking.on_find),))
+    teller.ready()
+    scp.serve()
     teller.end()
-    os._exit(0)  # associations that were aborted may still be inside a library's wait
+
+
+def _first(pipe: Connection) -> Know | None:
+    """Who may send; None where the node ends, or dies, before it says so. Until then callers wait to be accepted."""
+    with suppress(EOFError, OSError):
+        message = pipe.recv()
+        return message if isinstance(message, Know) else None
+    return None
 
 
 def _allow_descriptors() -> None:
@@ -162,6 +193,9 @@ class _Teller:
         self._refusals = refusals
         self._lock = threading.Lock()
         """Several associations share the pipe and the sums."""
+
+    def ready(self) -> None:
+        self._send(Ready())
 
     def stored(self, received: Received) -> None:
         stored = received.stored
@@ -194,7 +228,7 @@ class _Teller:
             self._journal.write(summed)
         self._journal.close()
 
-    def _send(self, message: Arrival | ListeningEvent) -> None:
+    def _send(self, message: Ready | Arrival | ListeningEvent) -> None:
         with self._lock, suppress(OSError):  # the node has gone: the spool keeps what it must know
             self._pipe.send(message)
 

@@ -58,10 +58,13 @@ class Senders:
             except Exception:
                 self._asked.set()
                 raise
-        with self._catalog.reading() as session:
-            known = tuple(peers.senders(session))
-        self._tell(known)
+        self._tell(self.known())
         return False
+
+    def known(self) -> tuple[Sender, ...]:
+        """Everybody who was decided about, or waits for it."""
+        with self._catalog.reading() as session:
+            return tuple(peers.senders(session))
 
     def _configure(self) -> None:
         try:
