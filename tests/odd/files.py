@@ -39,11 +39,12 @@ def _announced(payload: Payload, number: int) -> Payload:
     return Payload(CTImageStorage, f"1.2.3.{number}", ExplicitVRLittleEndian, payload.data_set)
 
 
-def mutants(odd: Odd, count: int = 6) -> Iterator[Odd]:
-    """The same bytes, cut and flipped; always the same ones for a file."""
+def mutants(odd: Odd, count: int) -> Iterator[Odd]:
+    """The same bytes, cut and flipped; always the same ones for a file, and of few every way over several files."""
     chance = random.Random(odd.file)
     ways = (_cut, _flip_bits_of_head, _flip_bytes_of_head, _flip_bits, _lose_bytes, _double_bytes)
-    for number in range(count):
+    first = chance.randrange(len(ways))
+    for number in range(first, first + count):
         way = ways[number % len(ways)]
         raw = way(bytearray(odd.payload.data_set), chance)
         yield Odd(odd.file, way.__name__.strip("_").replace("_", " "), odd.payload._replace(data_set=bytes(raw)))

@@ -40,7 +40,7 @@ def receiving(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
             yield Receiving(node)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=90, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(payload=payloads())
 def send_each(receiving: Receiving, payload: Payload) -> None:
     receiving.tries += offer(receiving.node, [Odd("", "generated", payload)])
@@ -57,7 +57,7 @@ def test_any_data_set_is_stored_or_refused_by_name_and_the_flow_digests_it(recei
     before = receivers(receiving.node)
     send_each(receiving)
     assert {each.status for each in receiving.tries} - {None} <= NAMED
-    assert sum(each.status == 0 for each in receiving.tries) > 50
+    assert sum(each.status == 0 for each in receiving.tries) > 30
     assert lost(receiving.node, receiving.tries) == []
     await_rows(receiving.node, receiving.tries)
     await_verdicts(receiving.node)

@@ -43,7 +43,7 @@ def ordeal(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Iterator[O
     with nodus(folder / "data", receivers=2, senders=HASTY) as node:
         before = vitals(receivers(node))
         said = dcmsend(node, corpus, folder / "report")  # first: what is there already is not kept twice
-        tries = offer_all(node, corpus)
+        tries = offer_all(node, corpus, broken=2)
         ordeal = Ordeal(node, tries, said, before, vitals(receivers(node)))
         (folder / "odd-input.txt").write_text("\n".join(each.row for each in tries) + "\n")
         yield ordeal

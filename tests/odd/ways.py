@@ -74,11 +74,11 @@ def echo(one: Scanner) -> None:
     assert one.answer().status == 0
 
 
-def offer_all(node: Nodus, corpus: Path, progress: Callable[[int], object] = bool) -> list[Try]:
-    """Every file verbatim, then six broken copies of it, over an association a file."""
+def offer_all(node: Nodus, corpus: Path, progress: Callable[[int], object] = bool, broken: int = 6) -> list[Try]:
+    """Every file verbatim, then some broken copies of it, over an association a file."""
     tries: list[Try] = []
     for number, odd in enumerate(odd_files(corpus)):
-        tries += offer(node, [odd, *mutants(odd)])
+        tries += offer(node, [odd, *mutants(odd, broken)])
         progress(number)
     return tries
 
