@@ -85,10 +85,23 @@ class Claim:
         with self.workplace.catalog.writing() as session:
             jobs.heartbeat(session, self.job.id, self.token, now_of(session), self.workplace.lease)
 
-    def give_back(self, wait: timedelta = timedelta(0)) -> None:
+    def give_back(self, why: str, wait: timedelta = timedelta(0)) -> None:
         """Let somebody else do it; the attempt does not count."""
         with self.workplace.catalog.writing() as session:
             jobs.give_back(session, self.job.id, self.token, now_of(session) + wait)
+            audit.append(session, _event(EventKind.JOB_GIVEN_BACK, self.job, {"why": why}))
+
+    def give_back_stale(self) -> None:
+        """Other images are there than the job was made for: the node judges them, and ends the job or replaces it.
+
+        Where it has, and this job was made of an older judgement all the same, it judges again.
+        """
+        job = self.job
+        with self.workplace.catalog.writing() as session:
+            studies.lock(session, job.study_instance_uid)
+            jobs.give_back(session, job.id, self.token, now_of(session) + STALE_WAIT)
+            opened = studies.open_again(session, job.study_id, job.series_id)
+            audit.append(session, _event(EventKind.JOB_GIVEN_BACK, job, {"why": "stale", "opened": opened}))
 
     def fail(self, failure: Failure, text: str) -> None:
         """Record a failed attempt."""
@@ -135,7 +148,7 @@ def work(claim: Claim) -> None:
     try:
         report = _report(claim)
         if report is None:
-            claim.give_back(STALE_WAIT)
+            claim.give_back_stale()
         else:
             _save_when_it_can_be(claim, report)
     except LeaseLost:
@@ -143,7 +156,7 @@ def work(claim: Claim) -> None:
     except (OutOfMemory, MemoryError):
         claim.fail(Failure.OUT_OF_MEMORY, "Not enough memory.")
     except (SystemExit, KeyboardInterrupt):
-        claim.give_back()
+        claim.give_back("stopped")
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -159,7 +172,7 @@ def _wait_for_room(claim: Claim, error: OSError) -> None:
     """The disk is no reason to give a study up: the job waits, for as long as it takes, and frees what it took."""
     reason = errno.errorcode.get(error.errno or 0, "")
     log.error("the results cannot be written; the job waits for room", extra={**_names(claim.job), "reason": reason})
-    claim.give_back(NO_ROOM_WAIT)
+    claim.give_back("no room", NO_ROOM_WAIT)
     claim.clear_away()
 
 

@@ -28,6 +28,7 @@ class EventKind(StrEnum):
     JOB_CREATED = "job created"
     JOB_SUPERSEDED = "job superseded"
     JOB_CLAIMED = "job claimed"
+    JOB_GIVEN_BACK = "job given back"
     JOB_DONE = "job done"
     JOB_FAILED = "job failed"
     JOB_DEAD = "job dead"

@@ -141,30 +141,56 @@ def _close_study(session: Session, one: OpenStudy, why: Evidence, watch: Watch) 
         return False
     detail: Detail = {"evidence": str(why), "images": grounds.images}
     audit.append(session, Event(EventKind.STUDY_COMPLETE, study_instance_uid=one.study_instance_uid, detail=detail))
-    too_old = _too_old(session, one.id, watch)
-    if too_old and jobs.current(session, one.id) is None:
-        tell_not_analysed(session, one.id, (too_old,), watch.now, notice=False)
-    elif not too_old and not _is_told(session, one.id):
-        _end_unread(session, one, watch.now)
+    _end(session, one, watch)
     return True
+
+
+def _end(session: Session, one: OpenStudy, watch: Watch) -> None:
+    """Say how a complete study ends, where no job stands that does."""
+    if too_old := _too_old(session, one.id, watch):
+        if not _is_begun(session, one.id):
+            tell_not_analysed(session, one.id, (too_old,), watch.now, notice=False)
+    elif not _is_told(session, one.id):
+        _end_unread(session, one, watch.now)
+
+
+def _is_begun(session: Session, study_id: int) -> bool:
+    """Whether a job stands that ended, or reads the images that are there: only one made for others never would."""
+    standing = jobs.current(session, study_id)
+    if standing is None:
+        return False
+    works = standing.kind is JobKind.ANALYSIS and standing.state in (JobState.QUEUED, JobState.RUNNING)
+    return not works or _would_read(session, standing)
+
+
+def _would_read(session: Session, job: jobs.Job) -> bool:
+    one = _best(session, job.study_id)
+    return one is not None and one.digest == job.digest
 
 
 def _is_told(session: Session, study_id: int) -> bool:
     """Whether a job stands that says, or will say, what there is to say of a complete study.
 
     A reading that is out already is not taken back by a conflict: the first version of an image stays the right one.
-    A notice is told anew only under other demographics.
     """
     standing = jobs.current(session, study_id)
     if standing is None:
         return False
     if standing.kind is JobKind.NOTICE:
-        of_study = standing.series_id is None and standing.digest
-        return not of_study or standing.digest == studies.subject_digest(session, study_id)
+        return _notice_stands(session, standing)
     one = _best(session, study_id)
     if one is None or one.digest != standing.digest:
         return False
     return not one.in_conflict or (standing.state is JobState.DONE and not outbox.is_held(session, standing.id))
+
+
+def _notice_stands(session: Session, notice: jobs.Job) -> bool:
+    """Of an analysis that failed: while its images are the ones to read. Of a study: under the same demographics."""
+    if not notice.digest:
+        return True
+    if notice.series_id is not None:
+        return _would_read(session, notice)
+    return notice.digest == studies.subject_digest(session, notice.study_id)
 
 
 def _end_unread(session: Session, one: OpenStudy, now: datetime) -> None:

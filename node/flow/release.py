@@ -11,7 +11,8 @@ def step(catalog: Catalog, now: datetime) -> bool:
     """Release what may go. True when something was released."""
     with catalog.reading() as session:
         waiting = outbox.jobs_to_release(session)
-    return any([_release(catalog, job_id, study_uid, now) for job_id, study_uid in waiting])
+    released = [_release(catalog, job_id, study_uid, now) for job_id, study_uid in waiting]
+    return any(released)
 
 
 def _release(catalog: Catalog, job_id: int, study_uid: str, now: datetime) -> bool:

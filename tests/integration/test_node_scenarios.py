@@ -243,6 +243,20 @@ def test_a_prior_that_is_older_than_its_sender_allows_is_kept_and_ends_visibly(
     assert flow.study(STUDY)["outcome"] == ""  # CT1 may send what it likes
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_job_whose_study_turns_out_to_be_a_prior_is_ended(flow: Flow, begun: bool) -> None:
+    with flow.catalog.writing() as session:
+        peers.configure_senders(session, [Sender("ARCHIVE", "127.0.0.1/32", Standing.ALLOWED, max_study_age_days=30)])
+    flow.receive(CHEST.headers(range(45)))
+    flow.complete(after(3))
+    if begun:
+        flow.claimed(1, after(4))
+    flow.receive(CHEST.headers(range(45, 50)), after(100), calling="ARCHIVE")
+    flow.complete(after(130))
+    assert jobs(flow) == [("analysis", "superseded")]
+    assert flow.study(STUDY)["reasons"] == ["The study is older than 30 days: kept, not read."]
+
+
 def test_a_study_that_was_read_is_not_taken_back_when_it_comes_again_as_a_prior(flow: Flow) -> None:
     with flow.catalog.writing() as session:
         peers.configure_senders(session, [Sender("ARCHIVE", "127.0.0.1/32", Standing.ALLOWED, max_study_age_days=30)])

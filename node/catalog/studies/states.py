@@ -67,6 +67,23 @@ def stays_complete(session: Session, study_instance_uid: str) -> bool:
     return session.scalars(query).first() is not None
 
 
+def open_again(session: Session, study_id: int, series_id: int | None) -> bool:
+    """Let a study and a series of it be judged again, at once: nothing came, so quiet goes on.
+
+    False: one of them is open, and will be judged anyway.
+    """
+    places = (series, series_id), (study, study_id)
+    complete = [
+        select(table.c.id).where(table.c.id == row_id, table.c.state == Completeness.COMPLETE)
+        for table, row_id in places
+    ]
+    if any(session.scalars(query).first() is None for query in complete):
+        return False
+    for table, row_id in places:
+        session.execute(update(table).where(table.c.id == row_id).values(state=Completeness.RECEIVING))
+    return True
+
+
 def _closed(session: Session, table: Any, one: OpenSeries | OpenStudy, **values: Any) -> bool:
     unchanged = and_(
         table.c.id == one.id,
