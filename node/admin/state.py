@@ -1,7 +1,7 @@
 """How the node is, and where each study stands."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from node.admin.evidence import explained
@@ -11,15 +11,12 @@ from node.catalog import alerts, breakers, control, outbox, overview
 from node.catalog import jobs as job_rows
 from node.catalog.instant import now_of
 from node.directory import disk_of
+from node.domain.alert import OVERDUE_AFTER
 from node.domain.breaker import BreakerState
-from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 from node.errors import Unavailable
 from node.flow.enqueue import WORKER_SILENT_AFTER
 from node.settings import Settings
-
-OVERDUE_AFTER = timedelta(hours=1)
-"""A result that could be sent for so long and has failed: its destination is more than restarting."""
 
 
 def status(settings: Settings) -> View:
@@ -32,7 +29,8 @@ def status(settings: Settings) -> View:
             "workers": job_rows.slots(session, now_of(session) - WORKER_SILENT_AFTER),
             "drained": control.is_drained(session),
             "results": outbox.count_by_state(session),
-            "results_overdue": overview.overdue(session, now - OVERDUE_AFTER),
+            "results_refused": sum(outbox.missed(session).values()),
+            "results_overdue": sum(outbox.overdue(session, now - OVERDUE_AFTER).values()),
             "results_stranded": overview.stranded(session),
             "destinations": breakers.count_by_state(session),
             "conflicts": overview.conflicts(session),
@@ -49,10 +47,10 @@ def _troubles(data: Mapping[str, Any]) -> Iterator[object]:
     yield data["jobs"].get(JobState.DEAD)
     yield data["jobs"].get(JobState.QUEUED) and not data["workers"]
     yield data["drained"]
-    yield data["results"].get(OutboxState.REFUSED)
     yield data["alerts"]
     yield data["destinations"].keys() - {BreakerState.CLOSED}
-    yield from (data[name] for name in ("results_overdue", "results_stranded", "conflicts", "disk_low"))
+    for name in ("results_refused", "results_overdue", "results_stranded", "conflicts", "disk_low"):
+        yield data[name]
 
 
 def studies(settings: Settings) -> View:

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from node.catalog import audit, breakers
-from node.catalog.tables import alert, destination, instance, job, outbox, series, study
-from node.domain.alert import ABOUT_STUDIES, EVENTS, WARNINGS, Alert, AlertKind, Condition
+from node.catalog import audit, breakers, outbox
+from node.catalog.instant import now_of
+from node.catalog.tables import alert, instance, job, series, study
+from node.domain.alert import ABOUT_STUDIES, EVENTS, OVERDUE_AFTER, WARNINGS, Alert, AlertKind, Condition
 from node.domain.audit import Event, EventKind, EventOutcome
 from node.domain.breaker import BreakerState
-from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 from node.domain.study import UNDECIDED, VersionKind
 from node.errors import Unavailable
@@ -83,7 +83,7 @@ def _alert(row: Any) -> Alert:
 
 def conditions(session: Session) -> list[Condition]:
     """What stands in SQL that needs a person now."""
-    return [*_dead_jobs(session), *_open_breakers(session), *_refused_results(session), *_undecided_versions(session)]
+    return [*_dead_jobs(session), *_open_breakers(session), *_results(session), *_undecided_versions(session)]
 
 
 def _dead_jobs(session: Session) -> list[Condition]:
@@ -103,17 +103,13 @@ def _open_breakers(session: Session) -> list[Condition]:
     ]
 
 
-def _refused_results(session: Session) -> list[Condition]:
-    """Of jobs that still stand for their studies: what was refused of one that gave way is of no use any more."""
-    query = (
-        select(destination.c.ae_title, destination.c.host, destination.c.port, func.count())
-        .select_from(outbox.join(destination).join(job, job.c.id == outbox.c.job_id))
-        .where(outbox.c.state == OutboxState.REFUSED, job.c.state == JobState.DONE, destination.c.enabled == 1)
-        .group_by(destination.c.ae_title, destination.c.host, destination.c.port)
-    )
+def _results(session: Session) -> list[Condition]:
+    found = {
+        AlertKind.RESULT_REFUSED: outbox.missed(session),
+        AlertKind.RESULT_OVERDUE: outbox.overdue(session, now_of(session) - OVERDUE_AFTER),
+    }
     return [
-        Condition(AlertKind.RESULT_REFUSED, f"{ae_title}@{host}:{port}", {"results": count})
-        for ae_title, host, port, count in session.execute(query)
+        Condition(kind, place, {"results": count}) for kind, places in found.items() for place, count in places.items()
     ]
 
 

@@ -1,15 +1,13 @@
 """What people see of the catalog: studies, where they stand and why; never a patient's name or id."""
 
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from node.catalog import findings, outbox
 from node.catalog.tables import destination, instance, job, series, study
 from node.catalog.tables import outbox as outbox_row
-from node.domain.delivery import OutboxState
 from node.domain.finding import Finding, summary
 from node.domain.study import VersionKind
 
@@ -29,21 +27,6 @@ def studies_by_outcome(session: Session) -> dict[str, int]:
 def conflicts(session: Session) -> int:
     """How many studies hold instances that came twice with different content."""
     query = select(func.count()).select_from(study).where(study.c.conflicts > 0)
-    return int(session.execute(query).scalar_one())
-
-
-def overdue(session: Session, since: datetime) -> int:
-    """How many results have failed and were there to be sent before that moment."""
-    query = (
-        select(func.count())
-        .select_from(outbox_row.join(job, job.c.id == outbox_row.c.job_id).join(study, study.c.id == job.c.study_id))
-        .where(
-            outbox_row.c.state == OutboxState.DUE,
-            outbox_row.c.failures > 0,
-            outbox_row.c.created_at < since,
-            or_(study.c.completed_at.is_(None), study.c.completed_at < since),  # held until then
-        )
-    )
     return int(session.execute(query).scalar_one())
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, not_, select, update
 from sqlalchemy.orm import Session
 
+from node.catalog.outbox import MISSED
 from node.catalog.session import changed
-from node.catalog.tables import instance, job, outbox, result, series, study, worker
+from node.catalog.tables import destination, instance, job, outbox, result, series, study, worker
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 from node.domain.retention import Finished
@@ -48,7 +49,9 @@ UNDER_WAY = {
 UNDECIDED = {
     "images of it came twice with different content": study.c.conflicts > 0,
     "a job of it is dead": _a_job_is(JobState.DEAD),
-    "a destination refused a result of it": _a_result_is(OutboxState.REFUSED),
+    "a destination refused a result of it": exists().where(
+        outbox.c.job_id == job.c.id, job.c.study_id == study.c.id, outbox.c.destination_id == destination.c.id, MISSED
+    ),
 }
 """Why it cannot go before a person has looked at it."""
 

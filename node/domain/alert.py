@@ -19,6 +19,8 @@ class AlertKind(StrEnum):
     """A destination failed again and again; the subject is AET@HOST:PORT."""
     RESULT_REFUSED = "result refused"
     """A destination will not take results; the subject is AET@HOST:PORT, so that a thousand results are one alert."""
+    RESULT_OVERDUE = "result overdue"
+    """A destination has not taken results for an hour, whatever it answers; the subject is AET@HOST:PORT."""
     DISK_LOW = "disk low"
     """Nothing more is received."""
     DISK_FILLING = "disk filling"
@@ -100,6 +102,8 @@ def disk_conditions(free_bytes: float, water_mark_bytes: float, standing: Collec
     return []
 
 
+OVERDUE_AFTER = timedelta(hours=1)
+"""A result that could be sent for so long and has failed: its destination is more than restarting."""
 LARGEST_SKEW = timedelta(seconds=30)
 FAILING_AFTER = 8
 """Failed turns in a row of a loop: some 30 s, longer than a database takes to restart."""

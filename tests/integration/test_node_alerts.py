@@ -100,13 +100,41 @@ def test_an_open_breaker_and_a_refused_result_name_the_destination(catalog: Cata
     assert attention.open()[0]["detail"] == {"results": 2}
     attention.change(update(tables.job).values(state="superseded"))
     assert attention.look() == []  # another job stands for each study: what was refused is of no use any more
-    attention.change(update(tables.outbox).values(state="due"))
+    attention.change(update(tables.outbox).values(state="due", created_at=datetime.now(UTC)))
     delivering.pacs.away = True
     delivering.until_it_opens()
     assert attention.look() == [("open breaker", "PACS@pacs.local:104")]
     assert attention.open()[0]["detail"] == {"reason": "PACS cannot be reached."}
     with catalog.writing() as session:
         assert breakers.answered(session, delivering.to, after(100))
+    assert attention.look() == []
+
+
+@pytest.mark.parametrize("status", [0x0110, 0x0124])
+def test_a_destination_that_answers_and_takes_nothing_for_an_hour_is_told(catalog: Catalog, status: int) -> None:
+    delivering = with_results(catalog)
+    attention = Attention(delivering.flow)
+    for minutes, told in {55: [], 65: [("result overdue", "PACS@pacs.local:104")]}.items():
+        since = datetime.now(UTC) - timedelta(minutes=minutes)
+        attention.change(update(tables.outbox).values(created_at=since))
+        attention.change(update(tables.study).values(completed_at=since))
+        delivering.pacs.answers = [status]
+        delivering.step()
+        delivering.clock.goes_on(60)
+        assert attention.look() == told
+    assert attention.open()[0]["detail"] == {"results": 1}  # the report waits behind the segmentation
+    delivering.step()
+    assert delivering.states() == ["delivered", "delivered"]
+    assert attention.look() == []
+
+
+def test_what_was_refused_of_files_that_an_operator_removed_is_no_alert_any_more(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    attention = Attention(delivering.flow)
+    delivering.pacs.answers = [0xC000]
+    delivering.step()
+    assert attention.look() == [("result refused", "PACS@pacs.local:104")]
+    attention.change(update(tables.result).values(purged_at=AT))
     assert attention.look() == []
 
 

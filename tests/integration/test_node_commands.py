@@ -123,6 +123,28 @@ def test_what_goes_its_way_is_well(run: Run, flow: Flow, fine: object) -> None:
     assert run("status")[0] == 0
 
 
+@pytest.mark.parametrize(
+    "because",
+    [
+        update(tables.job).where(tables.job.c.id == 1).values(state="superseded"),
+        update(tables.result).values(purged_at=datetime.now(UTC)),
+        update(tables.destination).values(enabled=0),
+    ],
+    ids=["a newer job stands for the study", "its files were removed", "the destination is used no more"],
+)
+def test_a_refused_result_that_nobody_misses_is_well(run: Run, flow: Flow, because: object) -> None:
+    worker_is_there(flow)
+    with flow.catalog.writing() as session:
+        session.execute(update(tables.outbox).values(state="refused"))
+    flow.catalog.close()
+    assert run("status")[0] == 1
+    with flow.catalog.writing() as session:
+        session.execute(because)  # type: ignore[call-overload]
+    flow.catalog.close()
+    code, said = run("status", "--json")
+    assert (code, json.loads(said)["results_refused"]) == (0, 0)
+
+
 def test_status_ends_with_one_when_the_disk_is_low(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "1e9")
     code, said = run("status", "--json")

@@ -1,5 +1,6 @@
 """flow/retain.py on both databases: what is finished goes when its time has come, and nothing else ever does."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Update, update
 
 from node.catalog import tables
 from node.catalog.session import Catalog
@@ -17,10 +18,11 @@ from node.domain.job import Failure
 from node.domain.retention import REMOVED, Finished, Retention, Why, going
 from node.domain.study import VersionKind
 from node.flow import register, retain
-from node.removal import came_after, remove
+from node.removal import CLOCK_TICK_S, came_after, remove
 from node.spool import Spool
 from tests.conftest import AUDIT_KEY
 from tests.keeping import AT, IMAGES, LATER, MONTH, Keeping, after
+from tests.servers import eventually
 from tests.studies import Series, keep_all, reception
 
 SPACE = Retention(below_free_fraction=1.0)
@@ -139,6 +141,22 @@ def test_what_somebody_waits_for_or_must_decide_never_goes(keeping: Keeping, sta
     assert (keeping.images(), keeping.purged()) == (before, [])
 
 
+@pytest.mark.parametrize(
+    "because",
+    [update(tables.job).values(state="superseded"), update(tables.destination).values(enabled=0)],
+    ids=["a newer job stands for the study", "the destination is used no more"],
+)
+def test_a_refused_result_that_nobody_misses_keeps_nothing(keeping: Keeping, because: Update) -> None:
+    keeping.finished("1")
+    refused(keeping)
+    keeping.retain().step()
+    assert keeping.purged() == []
+    with keeping.flow.catalog.writing() as session:
+        session.execute(because)
+    keeping.retain().step()
+    assert (keeping.images(), len(keeping.purged())) == (0, 1)
+
+
 def test_while_a_backup_is_made_nothing_goes(small: Keeping) -> None:
     @contextmanager
     def a_backup_is_made() -> Iterator[bool]:
@@ -253,6 +271,35 @@ def test_a_file_received_again_just_before_its_removal_stays_and_is_known_to_be_
     (row,) = [row for row in small.flow.rows(tables.instance) if row["path"] == again.path]
     assert row["purged_at"] is None
     assert came_after(spool.absolute(again.path), at)
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_what_was_registered_again_just_before_a_purge_stays_and_its_row_says_so(
+    small: Keeping, spool: Spool, monkeypatch: pytest.MonkeyPatch, crashed: bool
+) -> None:
+    series = small.finished("1")
+    at = datetime.now(UTC) + timedelta(seconds=2 * CLOCK_TICK_S)
+    eventually(lambda: datetime.now(UTC) > at + timedelta(seconds=2 * CLOCK_TICK_S), what="the files are older")
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    again = keep_all(spool, series.payloads(range(3)), reception(at, "again"))
+    register.register(small.flow.catalog, spool, again)
+    if crashed:
+        monkeypatch.setattr(retain, "remove", crash)
+        with pytest.raises(KeyboardInterrupt):
+            small.retain(now=at).purge(Finished(1, series.study_uid, AT, 0), Why.OPERATOR)
+        monkeypatch.undo()
+        small.retain(Retention(), now=at).sweep(at)
+    else:
+        purged = small.retain(now=at).purge(Finished(1, series.study_uid, AT, 0), Why.OPERATOR)
+        assert purged is not None
+        assert len(purged.images) == IMAGES - 3
+    here = [row["path"] for row in small.flow.rows(tables.instance) if row["purged_at"] is None]
+    assert sorted(here) == sorted(spool.files()) == sorted(each.path for each in again)
+    assert (small.purged(), small.flow.study(series.study_uid)["last_received_at"]) == ([], at)
+    assert json.loads(small.flow.audit("instances registered")[-1].detail)["again"] == 3
 
 
 def test_a_file_of_a_purged_study_that_nobody_told_of_is_found_at_the_next_start(small: Keeping) -> None:

@@ -1,6 +1,6 @@
 """Results and where each of them stands with each destination."""
 
-from node.catalog.outbox.counts import count_by_state, listing, states_of_job, waiting_s
+from node.catalog.outbox.counts import MISSED, count_by_state, listing, missed, overdue, states_of_job, waiting_s
 from node.catalog.outbox.holding import (
     UNSENT,
     cancel_unsent,
@@ -23,6 +23,7 @@ from node.catalog.outbox.shipping import (
 )
 
 __all__ = [
+    "MISSED",
     "UNSENT",
     "StoredResult",
     "are_purged",
@@ -36,8 +37,10 @@ __all__ = [
     "jobs_to_release",
     "keep_results",
     "listing",
+    "missed",
     "newest_job_seen",
     "next_shipment",
+    "overdue",
     "postponed",
     "refused",
     "release",

@@ -1,14 +1,44 @@
 """Where results stand, for people."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from node.catalog.instant import Utc, now_of
-from node.catalog.tables import destination, job, outbox, study
+from node.catalog.tables import destination, job, outbox, result, study
 from node.domain.delivery import OutboxState
+from node.domain.job import JobState
+
+MISSED = and_(
+    outbox.c.state == OutboxState.REFUSED,
+    job.c.state == JobState.DONE,
+    destination.c.enabled == 1,
+    ~exists().where(result.c.job_id == job.c.id, result.c.purged_at.is_not(None)),
+)
+"""Of an outbox row with its job and its destination: it was refused, and a person has to decide. Not so where a newer
+job stands for the study, the settings name the destination no more, or somebody removed the files all the same."""
+
+
+def missed(session: Session) -> dict[str, int]:
+    """How many refused results need a person, by AET@HOST:PORT."""
+    return _by_place(session, MISSED)
+
+
+def overdue(session: Session, since: datetime) -> dict[str, int]:
+    """How many results have failed and were there to be sent before that moment, by AET@HOST:PORT."""
+    failing = and_(outbox.c.state == OutboxState.DUE, outbox.c.failures > 0, destination.c.enabled == 1)
+    released = or_(study.c.completed_at.is_(None), study.c.completed_at < since)  # held until then
+    return _by_place(session, failing & (outbox.c.created_at < since) & released)
+
+
+def _by_place(session: Session, which: ColumnElement[bool]) -> dict[str, int]:
+    place = (destination.c.ae_title, destination.c.host, destination.c.port)
+    tables = outbox.join(destination).join(job, job.c.id == outbox.c.job_id).join(study, study.c.id == job.c.study_id)
+    rows = session.execute(select(*place, func.count()).select_from(tables).where(which).group_by(*place))
+    return {f"{ae_title}@{host}:{port}": count for ae_title, host, port, count in rows}
 
 
 def count_by_state(session: Session) -> dict[str, int]:
