@@ -2,14 +2,14 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from node.catalog import audit, retention
+from node.catalog import audit, retention, studies
 from node.catalog.retention import Purged
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind
@@ -89,12 +89,23 @@ class Retain:
             if purged is None:
                 return None
             audit.append(session, _event(study, why, purged))
-        for path in purged.images:
-            remove(self.spool.absolute(path), now)
+        stayed = [path for path in purged.images if not remove(self.spool.absolute(path), now)]
+        self._bring_back(stayed)
         for path in purged.results:
             self._remove_result(path)
         log.info("files of a study were removed", extra={"study": study.study_instance_uid, "why": why})
-        return purged
+        return replace(purged, images=tuple(path for path in purged.images if path not in stayed))
+
+    def _bring_back(self, paths: Sequence[str]) -> None:
+        """Who sent these again was told that they are here, maybe before their rows said that they are gone."""
+        if not paths:
+            return
+        with self.catalog.writing() as session:
+            for study_uid, count in studies.stay(session, paths, self.now()).items():
+                detail: Detail = {"association": "", "new": 0, "again": count}
+                audit.append(
+                    session, Event(EventKind.INSTANCES_REGISTERED, study_instance_uid=study_uid, detail=detail)
+                )
 
     def _remove_result(self, path: str) -> None:
         file = self.data / path
@@ -131,8 +142,7 @@ class Retain:
         while paths := list(islice(files, AT_ONCE)):
             with self.catalog.reading() as session:
                 gone = retention.purged_among(session, paths)
-            for path, since in gone.items():
-                remove(self.spool.absolute(path), since)
+            self._bring_back([path for path, since in gone.items() if not remove(self.spool.absolute(path), since)])
 
     def _sweep_results(self) -> None:
         folder = self.data / "results"

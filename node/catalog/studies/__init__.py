@@ -1,6 +1,6 @@
 """Patients, studies, series and instances."""
 
-from node.catalog.studies.arrivals import all_paths, come_again, follow, known_paths, own_results, register
+from node.catalog.studies.arrivals import all_paths, come_again, follow, known_paths, own_results, register, stay
 from node.catalog.studies.images import (
     count_images,
     ct_files_of_study,

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import case, insert, select, update
 from sqlalchemy.orm import Session
 
-from node.catalog.studies.versions import chunks, give_place, take_the_place_of_removed
+from node.catalog.studies.versions import chunks, give_place, lock, take_the_place_of_removed
 from node.catalog.tables import instance, patient, result, series, study
 from node.domain.instance import InstanceHeader
 from node.domain.study import UNDECIDED, Arrival, Completeness, VersionKind
@@ -90,6 +90,31 @@ def come_again(session: Session, arrivals: Sequence[Arrival]) -> None:
     _touch(session, series, of_series)
     _touch(session, study, of_study)
     session.execute(update(study).where(study.c.id.in_(of_study)).values(purged_at=None))
+
+
+def stay(session: Session, paths: Iterable[str], at: datetime) -> dict[str, int]:
+    """Files that were said to be removed came again at that moment, and stay: as `come_again`, by their rows alone.
+
+    Returns Study Instance UID to how many.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    of_series, of_study = set(), set()
+    for chunk in chunks(paths):
+        place = instance.c.path.in_(chunk) & instance.c.purged_at.is_not(None)
+        query = select(study.c.study_instance_uid, series.c.study_id, instance.c.series_id)
+        for uid, study_id, series_id in session.execute(
+            query.select_from(instance.join(series).join(study)).where(place)
+        ):
+            counts[uid] += 1
+            of_series.add(series_id)
+            of_study.add(study_id)
+        session.execute(update(instance).where(place).values(purged_at=None))
+    for uid in sorted(counts):
+        lock(session, uid)
+    opened = {"state": Completeness.RECEIVING, "first_received_at": at, "last_received_at": at}
+    session.execute(update(series).where(series.c.id.in_(of_series)).values(opened))
+    session.execute(update(study).where(study.c.id.in_(of_study)).values({**opened, "purged_at": None}))
+    return counts
 
 
 def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
