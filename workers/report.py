@@ -12,7 +12,7 @@ from node.catalog.jobs import Job
 from node.catalog.outbox import StoredResult
 from node.catalog.session import Catalog
 from node.domain.delivery import ResultKind
-from node.domain.eligibility import judge, says_chest
+from node.domain.eligibility import are_of_one_patient, judge, says_chest
 from node.domain.finding import Finding
 from node.domain.outcome import Conclusion, Outcome
 from node.domain.retention import REMOVED
@@ -79,8 +79,19 @@ class Desk:
         return self._report(reading, {uid: digest for uid, (_, digest) in files.items()})
 
     def tell(self) -> Report:
-        """Only say that the study was not analysed, and why."""
-        return self._notice(self.job.reasons, self._ct_files())
+        """Only say that the study was not analysed, and why; to nobody when its images name several patients by now."""
+        files = self._ct_files()
+        if self._names_several_patients():
+            return Report(Conclusion(Outcome.NOT_ANALYSED, self.job.reasons), is_notice=True)
+        return self._notice(self.job.reasons, files)
+
+    def _names_several_patients(self) -> bool:
+        """Of the images that `_ct_files` takes, and what came since."""
+        with self.catalog.reading() as session:
+            of_study = studies.ct_series_ids(session, self.job.study_id)
+            series_ids = of_study if self.job.series_id is None else [self.job.series_id]
+            headers = [header for each in series_ids for header in studies.headers_of_series(session, each)]
+        return not are_of_one_patient(headers)
 
     def _ct_files(self) -> dict[str, tuple[str, str]]:
         """Of the study; of the job's series alone where it has one: another may name another patient."""

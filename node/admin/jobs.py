@@ -41,21 +41,31 @@ def retry(settings: Settings, job_id: int) -> View:
 def retry_all(settings: Settings) -> View:
     """The same for every dead job, each in its own transaction."""
     taken: dict[int, int] = {}
+    waiting = 0
     with opened(settings) as catalog:
         with catalog.reading() as session:
             dead = job_rows.ids_in(session, JobState.DEAD)
         for job_id in dead:
             with catalog.writing() as session:
                 job = job_rows.get(session, job_id)
-                if job.state is JobState.DEAD:  # one that was retried took a dead notice of its study with it
+                if job.state is not JobState.DEAD:  # one that was retried took a dead notice of its study with it
+                    continue
+                if _is_in_doubt(session, job):
+                    waiting += 1
+                else:
                     taken[job_id] = _retry(session, job)
     rows = [{"dead": old, "job": new} for old, new in taken.items()]
-    return View(rows, ("dead", "job"), rows, note=f"{len(rows)} dead jobs are done again.")
+    left = f" {waiting} wait for a decision on their images, see `nodus conflicts`." if waiting else ""
+    return View(rows, ("dead", "job"), rows, note=f"{len(rows)} dead jobs are done again.{left}")
 
 
 def _retry(session: Session, job: job_rows.Job) -> int:
     if job.state not in ENDED_WITHOUT_READING:
         raise CatalogError(f"Job {job.id} is {job.state}, only a dead or cancelled one can be retried.")
+    if _is_in_doubt(session, job):
+        raise CatalogError(
+            f"Images that job {job.id} reads came twice with different content: settle them first, `nodus conflicts`."
+        )
     now, uid = datetime.now(UTC), job.study_instance_uid
     if job.kind is JobKind.NOTICE:  # a notice leaves dead jobs in sight; this one it replaces
         job_rows.change_state(session, job, JobState.SUPERSEDED)
@@ -65,6 +75,13 @@ def _retry(session: Session, job: job_rows.Job) -> int:
     new = revisions.open_revision(session, _same_again(job), now)
     audit.append(session, Event(EventKind.JOB_RETRIED, actor="operator", study_instance_uid=uid, job_id=new, at=now))
     return new
+
+
+def _is_in_doubt(session: Session, job: job_rows.Job) -> bool:
+    """Whether nobody has decided yet which versions of the images to read are right."""
+    if job.kind is JobKind.NOTICE or job.series_id is None:
+        return False
+    return study_rows.has_conflict(session, job.series_id)
 
 
 def _same_again(job: job_rows.Job) -> revisions.Plan:

@@ -265,6 +265,11 @@ def patient_of(header: InstanceHeader) -> tuple[str, ...]:
     return header.patient_id, header.issuer_of_patient_id, name, header.patient_birth_date, header.patient_sex
 
 
+def are_of_one_patient(headers: Iterable[InstanceHeader]) -> bool:
+    """Whether images name no two patients: else what is said of one of them may be said of somebody else."""
+    return len(set(map(patient_of, headers))) <= 1
+
+
 def may_be_chest(headers: Iterable[InstanceHeader]) -> bool:
     """Whether a CT that was not read could have been meant for us: its texts say chest, or name no other part."""
     texts = _texts(headers)

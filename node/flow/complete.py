@@ -1,5 +1,6 @@
 """Enough evidence to complete to job: series are judged, the best is chosen, and a study ends in an outcome."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,7 +12,8 @@ from node.catalog.revisions import Plan, open_revision, tell_not_analysed
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind
 from node.domain.completeness import Evidence
-from node.domain.eligibility import Eligibility, best, judge, may_be_chest, patient_of
+from node.domain.eligibility import Eligibility, are_of_one_patient, best, judge, may_be_chest
+from node.domain.instance import InstanceHeader
 from node.domain.job import JobKind, JobState
 from node.domain.peers import standing_of
 from node.domain.reception import OpenAssociations
@@ -185,12 +187,17 @@ def _is_told(session: Session, study_id: int) -> bool:
 
 
 def _notice_stands(session: Session, notice: jobs.Job) -> bool:
-    """Of an analysis that failed: while its images are the ones to read. Of a study: under the same demographics."""
+    """Of an analysis that failed: while its images are the ones to read.
+
+    Of a study: under the same demographics, and while all its images name one patient.
+    """
     if not notice.digest:
         return True
     if notice.series_id is not None:
         return _would_read(session, notice)
-    return notice.digest == studies.subject_digest(session, notice.study_id)
+    if notice.digest != studies.subject_digest(session, notice.study_id):
+        return False
+    return are_of_one_patient(_headers(session, studies.ct_series_ids(session, notice.study_id)))
 
 
 def _end_unread(session: Session, one: OpenStudy, now: datetime) -> None:
@@ -199,10 +206,14 @@ def _end_unread(session: Session, one: OpenStudy, now: datetime) -> None:
     if not ct_series:
         tell_not_analysed(session, one.id, ("There is no CT image in the study.",), now, notice=False)
         return
-    headers = [header for series_id in ct_series for header in studies.headers_of_series(session, series_id)]
+    headers = _headers(session, ct_series)
     verdicts = studies.verdicts_of_study(session, one.id)
     reasons = dict.fromkeys(reason for series_id in ct_series for reason in verdicts[series_id][1].reasons)
     if (unread := _best(session, one.id)) is not None:  # it could be read otherwise
         reasons = {REMOVED if unread.has_removed else CONFLICT: None}
-    one_patient = len(set(map(patient_of, headers))) == 1  # else a notice would be somebody else's, maybe
-    tell_not_analysed(session, one.id, tuple(reasons), now, notice=one_patient and may_be_chest(headers))
+    notice = are_of_one_patient(headers) and may_be_chest(headers)
+    tell_not_analysed(session, one.id, tuple(reasons), now, notice=notice)
+
+
+def _headers(session: Session, series_ids: Iterable[int]) -> list[InstanceHeader]:
+    return [header for series_id in series_ids for header in studies.headers_of_series(session, series_id)]

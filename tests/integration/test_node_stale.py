@@ -1,14 +1,18 @@
 """Jobs that were made for other images than are there: none waits for ever, each ends in what the images say."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from node.admin import conflicts
 from node.admin import jobs as job_admin
-from node.catalog import installation
+from node.catalog import installation, tables
 from node.catalog.session import Catalog
 from node.domain.job import Failure
+from node.domain.peers import Destination
+from node.errors import CatalogError
 from node.settings import Settings
 from node.spool import Spool, write_durably
 from tests.conftest import AUDIT_KEY
@@ -18,6 +22,8 @@ from workers import tasks
 from workers.tasks import Workplace
 
 CHEST = Series(count=44)
+SHORT = Series(series="short", count=9)
+SHORT_OF_ANOTHER = Series(series="another", count=9).having(PatientID="ANOTHER", PatientName="Another^One")
 GAP = ["Slices are missing or unevenly spaced."]
 
 
@@ -80,3 +86,42 @@ def test_a_stale_job_of_a_study_that_is_still_open_waits_for_its_judgement(flow:
     assert flow.study(CHEST.study_uid) == before
     flow.complete(after(1100))
     assert states(flow)[-2:] == [("analysis", "superseded"), ("analysis", "queued")]
+
+
+@pytest.fixture
+def in_doubt(catalog: Catalog, spool: Spool) -> Flow:
+    """A study that cannot be read: job 1 is to say so, and then images of another patient come under the same study."""
+    flow = Flow(catalog, spool)
+    flow.destination(Destination("PACS", "127.0.0.1", 104))
+    flow.take(SHORT.payloads())
+    flow.complete(after(60))
+    assert states(flow) == [("notice", "queued")]
+    flow.take(SHORT_OF_ANOTHER.payloads(), after(100))
+    return flow
+
+
+def test_a_notice_is_told_under_no_name_once_the_study_names_two_patients(in_doubt: Flow, workplace: Workplace) -> None:
+    tasks.perform(workplace, 1)
+    assert states(in_doubt) == [("notice", "done")]
+    assert (in_doubt.rows(tables.result), in_doubt.outbox()) == ([], [])
+    in_doubt.complete(after(200))
+    assert in_doubt.study(SHORT.study_uid)["outcome"] == "not analysed"
+
+
+def test_a_notice_that_waits_is_withdrawn_once_the_study_names_two_patients(in_doubt: Flow) -> None:
+    in_doubt.complete(after(200))
+    assert states(in_doubt) == [("notice", "superseded")]
+    assert in_doubt.study(SHORT.study_uid)["outcome"] == "not analysed"
+
+
+def test_a_retry_is_refused_while_images_to_read_wait_for_a_decision(flow: Flow, workplace: Workplace) -> None:
+    flow.take(CHEST.having(PixelData=b"\7" * 32).payloads([3]), after(1000))
+    flow.complete(after(1100))
+    with pytest.raises(CatalogError, match="Images that job 1 reads came twice with different content"):
+        job_admin.retry(workplace.settings, 1)
+    view = job_admin.retry_all(workplace.settings)
+    assert view.rows == []
+    assert "1 wait" in view.note
+    conflicts.settle(workplace.settings, CHEST.study_uid, "current")
+    flow.complete(datetime.now(UTC) + timedelta(minutes=1))
+    assert job_admin.retry(workplace.settings, 1).data["job"]
