@@ -59,10 +59,10 @@ def settle(settings: Settings, study_instance_uid: str, keep: str) -> View:
         if not decided:
             raise SettingsError("Of the images that wait, none has exactly one version of such a digest.")
         headers = _headers(settings, decided.values())
+        touched: set[int] = set()
         for uid, one in decided.items():
-            studies.settle(session, waiting[uid], one)
+            touched |= studies.settle(session, one)
             _tell(session, study_instance_uid, one, len(waiting[uid]))
-        touched = [version.series_id for uid in decided for version in waiting[uid]]
         studies.look_again(session, study_instance_uid, touched, datetime.now(UTC))
         for header in headers:
             studies.follow(session, header)

@@ -14,7 +14,7 @@ from node.catalog.tables import destination, instance, job, outbox, result, seri
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 from node.domain.retention import Finished
-from node.domain.study import Completeness
+from node.domain.study import Completeness, VersionKind
 
 WORKING = (JobState.QUEUED, JobState.RUNNING)
 WAITING = (OutboxState.HELD, OutboxState.DUE)
@@ -83,11 +83,17 @@ def finished(session: Session, limit: int) -> list[Finished]:
 
 
 def purge(session: Session, study_id: int, now: datetime, *, decided: bool) -> Purged | None:
-    """Say that the files of a study are gone, before they are. None: it may not go (any more)."""
+    """Say that the files of a study are gone, before they are. None: it may not go (any more).
+
+    With `decided` no version waits for an operator any more: what counts does, should it come again.
+    """
     reasons = (UNDER_WAY,) if decided else (UNDER_WAY, UNDECIDED)
     place = and_(study.c.id == study_id, _may_go(*reasons))
-    if changed(session, update(study).where(place).values(purged_at=now)) != 1:
+    if changed(session, update(study).where(place).values(purged_at=now, conflicts=0)) != 1:
         return None
+    of_study = instance.c.series_id.in_(select(series.c.id).where(series.c.study_id == study_id))
+    waiting = instance.c.version.in_((VersionKind.DEMOGRAPHICS, VersionKind.CONFLICT))
+    session.execute(update(instance).where(of_study, waiting).values(version=VersionKind.REJECTED))
     images = _here(instance, select(series.c.id).where(series.c.study_id == study_id), instance.c.series_id)
     results = _here(result, select(job.c.id).where(job.c.study_id == study_id), result.c.job_id)
     rows = session.execute(select(instance.c.path, instance.c.size).where(images)).all()

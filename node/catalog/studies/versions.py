@@ -102,18 +102,20 @@ def hold_back(session: Session, study_instance_uid: str) -> bool:
     return session.scalars(query).first() is None
 
 
-def settle(session: Session, versions: Sequence[Version], chosen: Version) -> None:
-    """Of the versions of one instance this one counts from now on; nothing of it waits for an operator any more."""
-    for each in versions:
-        loses = VersionKind.REPLACED if each.kind is VersionKind.AUTHORITATIVE else VersionKind.REJECTED
-        if each.id == chosen.id:
-            _set(session, each, VersionKind.AUTHORITATIVE)
-        elif each.kind in (VersionKind.AUTHORITATIVE, *UNDECIDED):
-            _set(session, each, loses)
+def settle(session: Session, chosen: Version) -> set[int]:
+    """Of all versions of an instance this one counts from now on; nothing of it waits for an operator any more.
 
-
-def _set(session: Session, of: Version, kind: VersionKind) -> None:
-    session.execute(update(instance).where(instance.c.id == of.id).values(version=kind))
+    Versions whose files were removed are settled with the others. Returns the ids of their series.
+    """
+    others = (instance.c.sop_instance_uid == chosen.sop_instance_uid) & (instance.c.id != chosen.id)
+    kept = instance.c.id == chosen.id
+    counted = others & (instance.c.version == VersionKind.AUTHORITATIVE)
+    session.execute(update(instance).where(counted).values(version=VersionKind.REPLACED))
+    session.execute(
+        update(instance).where(others, instance.c.version.in_(UNDECIDED)).values(version=VersionKind.REJECTED)
+    )
+    session.execute(update(instance).where(kept).values(version=VersionKind.AUTHORITATIVE))
+    return set(session.scalars(select(instance.c.series_id).where(others | kept)))
 
 
 def look_again(session: Session, study_instance_uid: str, series_ids: Iterable[int], now: datetime) -> None:

@@ -1,0 +1,70 @@
+"""Versions of images whose files were removed: what comes again counts, and nothing waits that nobody can settle."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from node.catalog import studies, tables
+from node.catalog.session import Catalog
+from node.domain.retention import Finished, Why
+from node.spool import Spool
+from tests.conftest import AUDIT_KEY
+from tests.keeping import AT, IMAGES, Keeping, after
+from tests.studies import Series
+
+CHEST = Series("1", count=IMAGES)
+
+
+@pytest.fixture
+def keeping(sqlite_template: Path, spool: Spool, data: Path) -> Iterator[Keeping]:
+    """One study, read and delivered."""
+    shutil.copy(sqlite_template, data / "nodus.db")
+    catalog = Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY)
+    yield Keeping.on(catalog, spool, data)
+    catalog.close()
+
+
+def purge(keeping: Keeping, *, decided: bool = False) -> None:
+    """Remove the files of the study, long ago."""
+    assert keeping.retain().purge(Finished(1, CHEST.study_uid, AT, 0), Why.OPERATOR, decided=decided)
+    with keeping.flow.catalog.writing() as session:
+        for table in (tables.instance, tables.study):
+            session.execute(update(table).where(table.c.purged_at.is_not(None)).values(purged_at=AT))
+
+
+def come(keeping: Keeping, series: Series, at_s: float, numbers: range = range(IMAGES)) -> None:
+    """Images come, and quiet says that those are all."""
+    keeping.flow.take(series.payloads(numbers), after(at_s))
+    keeping.flow.complete(after(at_s + 100))
+
+
+def versions(keeping: Keeping) -> dict[str, int]:
+    kinds = [str(row["version"]) for row in keeping.flow.rows(tables.instance)]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+def test_who_purges_a_study_in_conflict_has_decided_it(keeping: Keeping) -> None:
+    keeping.finished("1")
+    other = CHEST.having(PixelData=b"\7" * 32)
+    come(keeping, other, 100, range(3, 4))
+    assert keeping.flow.study(CHEST.study_uid)["conflicts"] == 1
+    purge(keeping, decided=True)
+    come(keeping, CHEST, 1000)
+    come(keeping, other, 2000, range(3, 4))
+    assert versions(keeping) == {"authoritative": IMAGES, "rejected": 1}
+    assert keeping.flow.study(CHEST.study_uid)["conflicts"] == 0
+    assert len(keeping.flow.jobs()) == 1
+
+
+def test_removed_versions_are_settled_with_those_that_are_here(keeping: Keeping) -> None:
+    keeping.finished("1")
+    come(keeping, CHEST.having(PixelData=b"\7" * 32), 100, range(3, 4))
+    with keeping.flow.catalog.writing() as session:
+        gone = tables.instance.c.version == "authoritative"
+        session.execute(update(tables.instance).where(gone).values(purged_at=AT))
+        ((waiting,),) = studies.undecided(session, CHEST.study_uid)[CHEST.study_uid].values()
+        assert studies.settle(session, waiting) == {1}
+    assert versions(keeping) == {"authoritative": IMAGES, "replaced": 1}
