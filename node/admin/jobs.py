@@ -34,7 +34,7 @@ def jobs(settings: Settings, state: str) -> View:
 def retry(settings: Settings, job_id: int) -> View:
     """Open a new revision for the study of a dead or cancelled job: the same analysis, or the same notice, again."""
     with opened(settings) as catalog, catalog.writing() as session:
-        new = _retry(session, job_rows.get(session, job_id))
+        new = _retry(session, _locked(session, job_id))
     return View({"job": new}, note=f"Job {new} takes the place of job {job_id}.")
 
 
@@ -47,7 +47,7 @@ def retry_all(settings: Settings) -> View:
             dead = job_rows.ids_in(session, JobState.DEAD)
         for job_id in dead:
             with catalog.writing() as session:
-                job = job_rows.get(session, job_id)
+                job = _locked(session, job_id)
                 if job.state is not JobState.DEAD:  # one that was retried took a dead notice of its study with it
                     continue
                 if _is_in_doubt(session, job):
@@ -57,6 +57,14 @@ def retry_all(settings: Settings) -> View:
     rows = [{"dead": old, "job": new} for old, new in taken.items()]
     left = f" {waiting} wait for a decision on their images, see `nodus conflicts`." if waiting else ""
     return View(rows, ("dead", "job"), rows, note=f"{len(rows)} dead jobs are done again.{left}")
+
+
+def _locked(session: Session, job_id: int) -> job_rows.Job:
+    """A job of a study that nobody else changes in this transaction."""
+    job = job_rows.get(session, job_id)
+    study_rows.lock(session, job.study_instance_uid)
+    job_rows.lock(session, job.study_id)
+    return job_rows.get(session, job_id)
 
 
 def _retry(session: Session, job: job_rows.Job) -> int:

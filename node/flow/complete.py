@@ -138,6 +138,8 @@ def _too_old(session: Session, study_id: int, watch: Watch) -> str:
 
 
 def _close_study(session: Session, one: OpenStudy, why: Evidence, watch: Watch) -> bool:
+    studies.lock(session, one.study_instance_uid)
+    jobs.lock(session, one.id)
     grounds = watch.grounds(one, studies.count_images(session, one.id), _gap_of_study(one))
     if not studies.close_study(session, one, why, grounds, watch.now):
         return False

@@ -7,18 +7,27 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from node.catalog import studies
+from node.admin import jobs as jobs_admin
+from node.catalog import jobs, studies
+from node.catalog.revisions import record_failure
 from node.catalog.session import Catalog
+from node.domain.job import Failure
+from node.domain.outcome import Outcome
+from node.errors import LeaseLost
 from node.flow import release
+from node.settings import Settings
 from tests.conftest import AUDIT_KEY
 from tests.deliveries import with_results
+from tests.flow import Flow, queued
 from tests.servers import Postgres, eventually
-from tests.studies import Series, after, arrivals, reception
+from tests.studies import AT, Series, after, arrivals, reception
 
 WAITS = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 LATE = Series("0").headers(range(64, 66))
@@ -64,6 +73,35 @@ def come(session: Session) -> None:
     studies.register(session, arrivals(LATE, reception(after(1), "late")))
 
 
+def saves(job_id: int) -> Callable[[Session], None]:
+    """What a worker does last."""
+    set_outcome = studies.set_outcome
+
+    def save(session: Session) -> None:
+        jobs.finish(session, job_id, "t", AT, outcome=Outcome.FINDINGS)
+        set_outcome(session, 1, Outcome.FINDINGS, ())
+
+    return save
+
+
+def in_one(catalog: Catalog, what: Callable[[Session], None]) -> None:
+    """In a transaction."""
+    with catalog.writing() as session:
+        what(session)
+
+
+def after_that(monkeypatch: pytest.MonkeyPatch, name: str, then: Callable[[], None]) -> None:
+    """Do something when a function of the studies' catalog has returned, in the middle of its transaction."""
+    real = getattr(studies, name)
+
+    def stopped(*arguments: object) -> object:
+        answer = real(*arguments)
+        then()
+        return answer
+
+    monkeypatch.setattr(studies, name, stopped)
+
+
 def test_results_of_a_study_that_is_being_opened_again_are_not_released(catalog: Catalog) -> None:
     delivering = with_results(catalog, released=False)
     with beside(catalog, lambda: release.step(catalog, after(2))) as (until_it_waits, released):
@@ -72,3 +110,69 @@ def test_results_of_a_study_that_is_being_opened_again_are_not_released(catalog:
             until_it_waits()
         assert not released.result(30)
     assert delivering.states() == ["held", "held"]
+
+
+def test_a_slice_that_comes_while_its_series_is_closed_opens_it_again(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Flow(catalog)
+    flow.receive(Series("0").headers())
+    with beside(catalog, lambda: in_one(catalog, come)) as (until_it_waits, came):
+        after_that(monkeypatch, "close_series", until_it_waits)
+        flow.complete(after(3))
+        came.result(30)
+    assert [job["state"] for job in flow.jobs()] == ["queued"]
+    assert flow.study(Series("0").study_uid)["state"] == "receiving"
+    flow.complete(after(60))
+    assert [job["state"] for job in flow.jobs()] == ["superseded", "queued"]
+
+
+def test_a_worker_that_saves_while_its_job_is_ended_finds_that_it_lost_it(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = queued(catalog)
+    flow.claimed()
+    flow.receive(Series("0").headers([70]), after(1))  # there is a gap now
+    save = saves(1)
+    with beside(catalog, lambda: in_one(catalog, save)) as (until_it_waits, saved):
+        after_that(monkeypatch, "close_study", until_it_waits)
+        flow.complete(after(60))
+        with pytest.raises(LeaseLost):
+            saved.result(30)
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "superseded"), ("notice", "queued")]
+
+
+def test_a_notice_that_is_saved_while_its_analysis_is_retried_gives_way(
+    catalog: Catalog, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = queued(catalog)
+    for attempt in range(3):
+        flow.fail(flow.claimed(1, after(100 * attempt)), Failure.UNKNOWN, after(100 * attempt))
+    flow.claimed(2)
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    (data / "audit.key").chmod(0o600)
+    settings = Settings(data=data, database_url=catalog.engine.url.render_as_string(hide_password=False))
+    save = saves(2)
+    with beside(catalog, lambda: in_one(catalog, save)) as (until_it_waits, saved):
+        after_that(monkeypatch, "set_outcome", until_it_waits)
+        jobs_admin.retry(settings, 1)
+        with pytest.raises(LeaseLost):
+            saved.result(30)
+    assert [job["state"] for job in flow.jobs()] == ["superseded", "superseded", "queued"]
+
+
+def test_a_worker_that_fails_while_its_study_is_held_leaves_its_notice(catalog: Catalog) -> None:
+    flow = queued(catalog)
+    flow.claimed()
+
+    def fail(session: Session) -> None:
+        job = jobs.holder(session, 1, "t")
+        record_failure(session, replace(job, attempts=3), Failure.UNKNOWN, "It broke.", AT)
+
+    with beside(catalog, lambda: in_one(catalog, fail)) as (until_it_waits, failed):
+        with catalog.writing() as session:
+            studies.lock(session, Series("0").study_uid)
+            until_it_waits()
+            studies.set_outcome(session, 1, "", ())
+        failed.result(30)
+    assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "dead"), ("notice", "queued")]

@@ -57,6 +57,12 @@ def get(session: Session, job_id: int) -> Job:
     return of_row(row)
 
 
+def lock(session: Session, study_id: int) -> None:
+    """Let nobody else move the jobs of a study in this transaction. After `studies.lock`, before changing the study."""
+    query = select(job.c.id).where(job.c.study_id == study_id, job.c.state.in_(ACTIVE)).order_by(job.c.id)
+    session.execute(query.with_for_update(key_share=True))
+
+
 def standing(session: Session, study_id: int) -> list[Job]:
     """The jobs of a study that did not give way, oldest first: one, and dead or cancelled ones before it."""
     query = JOB.where(job.c.study_id == study_id, job.c.state.in_(ACTIVE)).order_by(job.c.id)

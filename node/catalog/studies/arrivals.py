@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import case, insert, select, update
 from sqlalchemy.orm import Session
 
-from node.catalog.studies.versions import chunks, give_place, lock, take_the_place_of_removed
+from node.catalog.studies.versions import chunks, count_again, give_place, lock, take_the_place_of_removed
 from node.catalog.tables import instance, patient, result, series, study
 from node.domain.instance import InstanceHeader
 from node.domain.study import UNDECIDED, Arrival, Completeness, VersionKind
@@ -44,12 +44,13 @@ def register(session: Session, arrivals: Sequence[Arrival]) -> None:
     patients = _ids_of_patients(session, [arrival.header for arrival in arrivals])
     studies = _ids_of_studies(session, arrivals, patients)
     all_series = _ids_of_series(session, arrivals, studies)
-    take_the_place_of_removed(session, arrivals, all_series.values())
+    _lock_series(session, studies.values())
+    names = take_the_place_of_removed(session, arrivals, all_series.values())
     session.execute(update(study).where(study.c.id.in_(studies.values())).values(purged_at=None))
     give_place(session, [arrival.replaces for arrival in arrivals if arrival.replaces])
-    session.execute(insert(instance), [_instance_row(a, all_series[_series_key(a)]) for a in arrivals])
+    session.execute(insert(instance), [_instance_row(a, all_series[_series_key(a)], names) for a in arrivals])
     news = sorted(filter(_is_news, arrivals), key=_received_at)
-    _touch(session, series, {all_series[_series_key(a)]: a for a in news})  # locks in the order of `complete`
+    _touch(session, series, {all_series[_series_key(a)]: a for a in news})
     _touch(session, study, {studies[a.header.study_instance_uid]: a for a in news})
     for header in {_series_key(a): a.header for a in news if a.replaces}.values():
         follow(session, header)
@@ -79,6 +80,9 @@ def follow(session: Session, header: InstanceHeader) -> None:
 def come_again(session: Session, arrivals: Sequence[Arrival]) -> None:
     """Files that retention had removed are here again: what they belong to is open, until quiet says that all are."""
     by_path = {arrival.path: arrival for arrival in arrivals}
+    for chunk in chunks(by_path):
+        places = select(series.c.study_id).join(instance).where(instance.c.path.in_(chunk)).distinct()
+        _lock_series(session, session.scalars(places).all())
     of_series, of_study = {}, {}
     for chunk in chunks(by_path):
         place = instance.c.path.in_(chunk)
@@ -87,12 +91,13 @@ def come_again(session: Session, arrivals: Sequence[Arrival]) -> None:
         ):
             of_series[series_id] = of_study[study_id] = by_path[path]
         session.execute(update(instance).where(place).values(purged_at=None))
+    count_again(session, by_path)
     _touch(session, series, of_series)
     _touch(session, study, of_study)
     session.execute(update(study).where(study.c.id.in_(of_study)).values(purged_at=None))
 
 
-def stay(session: Session, paths: Iterable[str], at: datetime) -> dict[str, int]:
+def stay(session: Session, paths: Sequence[str], at: datetime) -> dict[str, int]:
     """Files that were said to be removed came again at that moment, and stay: as `come_again`, by their rows alone.
 
     Returns Study Instance UID to how many.
@@ -109,12 +114,19 @@ def stay(session: Session, paths: Iterable[str], at: datetime) -> dict[str, int]
             of_series.add(series_id)
             of_study.add(study_id)
         session.execute(update(instance).where(place).values(purged_at=None))
+    count_again(session, paths)
     for uid in sorted(counts):
         lock(session, uid)
     opened = {"state": Completeness.RECEIVING, "first_received_at": at, "last_received_at": at}
     session.execute(update(series).where(series.c.id.in_(of_series)).values(opened))
     session.execute(update(study).where(study.c.id.in_(of_study)).values({**opened, "purged_at": None}))
     return counts
+
+
+def _lock_series(session: Session, study_ids: Iterable[int]) -> None:
+    """Series before jobs before studies, as everybody locks them who changes several (see `versions.lock`)."""
+    query = select(series.c.id).where(series.c.study_id.in_(set(study_ids))).order_by(series.c.id)
+    session.execute(query.with_for_update(key_share=True))
 
 
 def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
@@ -250,7 +262,7 @@ def _existing_or_new(
     return ids
 
 
-def _instance_row(arrival: Arrival, series_id: int) -> dict[str, Any]:
+def _instance_row(arrival: Arrival, series_id: int, names: Mapping[str, str]) -> dict[str, Any]:
     header = arrival.header
     return {
         "series_id": series_id,
@@ -265,6 +277,7 @@ def _instance_row(arrival: Arrival, series_id: int) -> dict[str, Any]:
         "digest": arrival.digest,
         "size": arrival.size,
         "version": arrival.version,
+        "stands_for": names.get(header.sop_instance_uid, ""),
         "received_at": _received_at(arrival),
         "association_id": arrival.reception.association_id,
         "calling_ae_title": arrival.reception.calling_ae_title,

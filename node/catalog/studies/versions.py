@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, case, exists, func, not_, or_, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.tables import instance, job, outbox, series, study
@@ -60,15 +60,49 @@ def undecided(session: Session, study_instance_uid: str = "") -> dict[str, dict[
     return found
 
 
-def take_the_place_of_removed(session: Session, arrivals: Sequence[Arrival], series_ids: Iterable[int]) -> None:
+def take_the_place_of_removed(
+    session: Session, arrivals: Sequence[Arrival], series_ids: Iterable[int]
+) -> dict[str, str]:
     """What comes where retention has removed the version that counted is the one that counts.
 
-    The two cannot be compared any more, and are taken for the same: other bytes alone make no second report.
+    The two cannot be compared any more, and are taken for the same: other bytes alone make no second report. Returns
+    SOP Instance UID to the digest of the version that the new one stands for.
     """
+    names: dict[str, str] = {}
     for chunk in chunks(each.header.sop_instance_uid for each in arrivals if each.version is VersionKind.AUTHORITATIVE):
         gone = instance.c.purged_at.is_not(None) & (instance.c.version == VersionKind.AUTHORITATIVE)
         place = instance.c.sop_instance_uid.in_(chunk) & instance.c.series_id.in_(set(series_ids)) & gone
+        query = select(instance.c.sop_instance_uid, name_of(instance)).where(place)
+        names |= dict(session.execute(query).all())
         session.execute(update(instance).where(place).values(version=VersionKind.DUPLICATE))
+    return names
+
+
+def count_again(session: Session, paths: Iterable[str]) -> None:
+    """A duplicate that came again counts where the version that it is a duplicate of was removed.
+
+    Where a third version is known it may be a duplicate of that one, unless their digests say that it is not.
+    """
+    back, gone, third = (instance.alias(name) for name in ("back", "gone", "third"))
+    was_counting = (gone.c.version == VersionKind.AUTHORITATIVE) & gone.c.purged_at.is_not(None)
+    of_both = and_(third.c.sop_instance_uid == back.c.sop_instance_uid, third.c.series_id == back.c.series_id)
+    known = exists().where(of_both, third.c.version.not_in((VersionKind.AUTHORITATIVE, VersionKind.DUPLICATE)))
+    query = (
+        select(back.c.sop_instance_uid, back.c.id, gone.c.id, name_of(gone))
+        .join(gone, and_(gone.c.sop_instance_uid == back.c.sop_instance_uid, gone.c.series_id == back.c.series_id))
+        .where(back.c.version == VersionKind.DUPLICATE, was_counting, or_(not_(known), name_of(back) == name_of(gone)))
+    )
+    for chunk in chunks(paths):
+        found = {uid: row for uid, *row in session.execute(query.where(back.c.path.in_(chunk)))}
+        for back_id, gone_id, name in found.values():
+            session.execute(update(instance).where(instance.c.id == gone_id).values(version=VersionKind.DUPLICATE))
+            counts = {"version": VersionKind.AUTHORITATIVE, "stands_for": name}
+            session.execute(update(instance).where(instance.c.id == back_id).values(counts))
+
+
+def name_of(of: Any) -> Any:
+    """Column that names a version: its own digest, or that of the removed one whose place it took."""
+    return case((of.c.stands_for != "", of.c.stands_for), else_=of.c.digest)
 
 
 def give_place(session: Session, paths: Iterable[str]) -> None:
@@ -78,9 +112,14 @@ def give_place(session: Session, paths: Iterable[str]) -> None:
 
 
 def lock(session: Session, study_instance_uid: str) -> None:
-    """Let nobody else judge the series of a study in this transaction: `complete` too begins with them."""
+    """Let nobody else judge the series of a study in this transaction: `complete` too begins with them.
+
+    Who changes several rows of a study locks series, then jobs, then the study. A row may refer to them meanwhile.
+    """
     query = select(series.c.id).join(study, study.c.id == series.c.study_id).order_by(series.c.id)
-    session.execute(query.where(study.c.study_instance_uid == study_instance_uid).with_for_update(of=series))
+    session.execute(
+        query.where(study.c.study_instance_uid == study_instance_uid).with_for_update(of=series, key_share=True)
+    )
 
 
 def hold_back(session: Session, study_instance_uid: str) -> bool:
