@@ -9,8 +9,8 @@ from ipaddress import ip_network
 from sqlalchemy.orm import Session
 
 from node.admin.opened import opened, reading
-from node.admin.view import View
-from node.catalog import audit, breakers, peers
+from node.admin.view import Row, View
+from node.catalog import audit, breakers, outbox, peers
 from node.dicom import store_scu
 from node.domain.audit import Event, EventKind
 from node.domain.peers import Destination, Sender, Standing
@@ -94,6 +94,31 @@ def resume(settings: Settings, ae_title: str) -> View:
         for each in named(session, ae_title):
             breakers.resume(session, each, datetime.now(UTC))
     return View({"ae_title": ae_title}, note=f"What waits for {ae_title} is sent now.")
+
+
+def forget(settings: Settings, ae_title: str) -> View:
+    """Give up what waits for a destination that the settings name no more. Raises Unavailable."""
+    with opened(settings) as catalog, catalog.writing() as session:
+        cancelled = sum(_give_up(session, row) for row in _unnamed(session, ae_title))
+    data = {"ae_title": ae_title, "cancelled": cancelled}
+    return View(data, note=f"{cancelled} results that waited for {ae_title} are given up.")
+
+
+def _unnamed(session: Session, ae_title: str) -> list[Row]:
+    known = [row for row in peers.destination_listing(session) if row["ae_title"] == ae_title]
+    if not known:
+        raise Unavailable(f"There is no destination {ae_title}; `nodus destinations` lists them.")
+    unnamed: list[Row] = [row for row in known if not row["enabled"]]
+    if not unnamed:
+        raise Unavailable(f"The settings name {ae_title}: take it out of them first, then start the node again.")
+    return unnamed
+
+
+def _give_up(session: Session, destination: Row) -> int:
+    cancelled = outbox.give_up(session, destination["id"])
+    detail = {**{name: destination[name] for name in ("ae_title", "host", "port")}, "cancelled": cancelled}
+    audit.append(session, Event(EventKind.DESTINATION_FORGOTTEN, actor="operator", detail=detail))
+    return cancelled
 
 
 def named(session: Session, ae_title: str) -> list[peers.KnownDestination]:

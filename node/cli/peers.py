@@ -78,3 +78,12 @@ def destinations_pause(settings: Settings, aet: str) -> View:
 def destinations_resume(settings: Settings, aet: str) -> View:
     """Send to a destination again, and what waits for it at once."""
     return peers.resume(settings, aet)
+
+
+@destinations.command("forget")
+@click.argument("aet", metavar="AET")
+@shown
+@with_settings
+def destinations_forget(settings: Settings, aet: str) -> View:
+    """Give up what waits for a destination that the settings name no more."""
+    return peers.forget(settings, aet)

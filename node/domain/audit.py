@@ -45,6 +45,7 @@ class EventKind(StrEnum):
     DESTINATION_CHANGED = "destination changed"
     DESTINATION_PAUSED = "destination paused"
     DESTINATION_RESUMED = "destination resumed"
+    DESTINATION_FORGOTTEN = "destination forgotten"
     BREAKER_OPENED = "breaker opened"
     BREAKER_CLOSED = "breaker closed"
     RESULTS_RESENT = "results resent"

@@ -1,13 +1,18 @@
 """catalog/outbox.py and flow/release.py on both databases: never too early, and never both old and new."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy.orm import Session
 
-from node.catalog import outbox, tables
+from node.admin import peers as peers_admin
+from node.catalog import outbox, retention, tables
 from node.catalog.session import Catalog
 from node.domain.peers import Destination
-from node.errors import PeerFailed
+from node.errors import PeerFailed, Unavailable
 from node.flow import release
+from node.settings import Settings
+from tests.conftest import AUDIT_KEY
 from tests.deliveries import EVERYTHING, PACS, SEG, Pacs, with_results
 from tests.flow import Flow
 from tests.studies import AT, Series, after
@@ -158,3 +163,30 @@ def test_no_destination_can_be_owed_the_same_result_twice(catalog: Catalog) -> N
     with pytest.raises(Exception, match=r"(?i)unique"), catalog.writing() as session:
         outbox.hold(session, 1, [SEG], False, AT)
     assert len(delivering.rows()) == 2
+
+
+@pytest.fixture
+def settings(catalog: Catalog, database_url: str, data: Path) -> Settings:
+    """The settings of a command on the same catalog."""
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    (data / "audit.key").chmod(0o600)
+    return Settings(data=data, database_url=database_url)
+
+
+def test_what_waits_for_a_destination_that_is_no_longer_named_is_given_up_when_somebody_says_so(
+    catalog: Catalog, settings: Settings
+) -> None:
+    delivering = with_results(catalog)
+    with pytest.raises(Unavailable, match="The settings name PACS"):
+        peers_admin.forget(settings, "PACS")
+    with pytest.raises(Unavailable, match="There is no destination NOBODY"):
+        peers_admin.forget(settings, "NOBODY")
+    delivering.flow.destination(Destination("OTHER", "h", 2))
+    assert peers_admin.forget(settings, "PACS").data == {"ae_title": "PACS", "cancelled": 2}
+    assert delivering.states() == ["cancelled", "cancelled"]
+    (entry,) = delivering.flow.audit("destination forgotten")
+    assert (entry.actor, entry.detail) == (
+        "operator", '{"ae_title": "PACS", "cancelled": 2, "host": "pacs.local", "port": 104}'
+    )  # fmt: skip
+    with catalog.reading() as session:
+        assert retention.hindrance(session, 1, decided=False) != "a result of it is still to be delivered"

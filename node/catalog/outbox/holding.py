@@ -45,6 +45,12 @@ def cancel_unsent(session: Session, job_id: int) -> bool:
     return left.first() is None
 
 
+def give_up(session: Session, destination_id: int) -> int:
+    """Nothing more will be sent to a destination; returns how many results waited for it."""
+    waiting = (outbox.c.destination_id == destination_id) & outbox.c.state.in_(UNSENT)
+    return changed(session, update(outbox).where(waiting).values(state=OutboxState.CANCELLED))
+
+
 def newest_job_seen(session: Session, study_id: int) -> int | None:
     """The newest job of a study of whose results some destination may have seen one; ask after `cancel_unsent`."""
     query = (
