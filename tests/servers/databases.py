@@ -45,6 +45,7 @@ class Postgres:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Every process of it stopped, as on a host that hangs: connections stay open and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)  # first: it forks nothing that would go on
         pids = [self.pid, *(int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
