@@ -49,6 +49,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("breaker_until", sa.DateTime(timezone=True), nullable=True))
 
     with op.batch_alter_table("instance", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("stands_for", sa.String(length=64), server_default="", nullable=False))
         batch_op.add_column(sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True))
 
     with op.batch_alter_table("result", schema=None) as batch_op:
@@ -102,6 +103,7 @@ def downgrade() -> None:
 
     with op.batch_alter_table("instance", schema=None) as batch_op:
         batch_op.drop_column("purged_at")
+        batch_op.drop_column("stands_for")
 
     with op.batch_alter_table("destination", schema=None) as batch_op:
         batch_op.drop_column("breaker_until")

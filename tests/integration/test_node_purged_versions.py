@@ -16,6 +16,7 @@ from tests.keeping import AT, IMAGES, Keeping, after
 from tests.studies import Series
 
 CHEST = Series("1", count=IMAGES)
+CORRECTED = CHEST.having(PatientName="Right^Person")
 
 
 @pytest.fixture
@@ -68,3 +69,44 @@ def test_removed_versions_are_settled_with_those_that_are_here(keeping: Keeping)
         ((waiting,),) = studies.undecided(session, CHEST.study_uid)[CHEST.study_uid].values()
         assert studies.settle(session, waiting) == {1}
     assert versions(keeping) == {"authoritative": IMAGES, "replaced": 1}
+
+
+def test_a_duplicate_that_comes_again_counts_when_what_counted_was_removed(keeping: Keeping) -> None:
+    twice = CHEST.having(StationName="ROUTER")
+    keeping.finished("1")
+    come(keeping, twice, 100)
+    purge(keeping)
+    come(keeping, CHEST, 1000, range(IMAGES, IMAGES + 1))
+    assert [job["kind"] for job in keeping.flow.jobs()] == ["analysis", "notice"]
+    come(keeping, twice, 2000)
+    assert versions(keeping) == {"authoritative": IMAGES + 1, "duplicate": IMAGES}
+    assert [job["kind"] for job in keeping.flow.jobs()] == ["analysis", "notice", "analysis"]
+
+
+def test_a_duplicate_of_what_was_corrected_never_counts(keeping: Keeping) -> None:
+    keeping.flow.take(CHEST.payloads(), AT)
+    come(keeping, CORRECTED, 1)
+    keeping.finish(after(200))
+    keeping.deliver()
+    come(keeping, CHEST.having(StationName="ROUTER"), 300)
+    purge(keeping)
+    come(keeping, CHEST.having(StationName="ROUTER"), 1000)
+    assert versions(keeping) == {"authoritative": IMAGES, "duplicate": IMAGES, "replaced": IMAGES}
+    (counts, *_) = keeping.flow.rows(tables.instance, version="authoritative")
+    assert counts["purged_at"]
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["in other bytes", "in other bytes, then as it was"])
+def test_a_corrected_image_that_comes_back_makes_no_second_report(keeping: Keeping, once: bool) -> None:
+    keeping.flow.take(CHEST.payloads(), AT)
+    come(keeping, CORRECTED, 1)
+    keeping.finish(after(200))
+    keeping.deliver()
+    purge(keeping)
+    come(keeping, CORRECTED.having(StationName="ROUTER"), 1000)
+    if not once:
+        purge(keeping)
+        come(keeping, CORRECTED, 2000)
+    assert versions(keeping) == {"authoritative": IMAGES, "duplicate": IMAGES, "replaced": IMAGES}
+    assert all(row["purged_at"] is None for row in keeping.flow.rows(tables.instance, version="authoritative"))
+    assert len(keeping.flow.jobs()) == 1

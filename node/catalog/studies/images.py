@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from node.catalog.studies.versions import name_of
 from node.catalog.tables import instance, series
 from node.domain.instance import InstanceHeader
 from node.domain.study import VersionKind
@@ -17,20 +18,21 @@ _HEADER: TypeAdapter[InstanceHeader] = TypeAdapter(InstanceHeader)
 
 
 def headers_of_series(session: Session, series_id: int) -> list[InstanceHeader]:
-    """Headers of the CT images of a series: the version that counts of each, named where it is not the first."""
+    """Headers of the CT images of a series: the version that counts of each, named where it is not the first.
+
+    One that took the place of a removed version has the name of that one: it is taken for the same.
+    """
     of_series = instance.c.series_id == series_id
     replaced = set(
         session.scalars(
             select(instance.c.sop_instance_uid).where(of_series, instance.c.version == VersionKind.REPLACED)
         )
     )
-    query = select(instance.c.header, instance.c.digest).where(
+    query = select(instance.c.header, name_of(instance)).where(
         of_series, instance.c.version == VersionKind.AUTHORITATIVE, instance.c.header.is_not(None)
     )
-    found = [(_HEADER.validate_python(header), digest) for header, digest in session.execute(query) if header]
-    return [
-        replace(header, version=digest) if header.sop_instance_uid in replaced else header for header, digest in found
-    ]
+    found = [(_HEADER.validate_python(header), name) for header, name in session.execute(query) if header]
+    return [replace(header, version=name) if header.sop_instance_uid in replaced else header for header, name in found]
 
 
 def files_of_series(session: Session, series_id: int, sop_instance_uids: Iterable[str]) -> dict[str, tuple[str, str]]:

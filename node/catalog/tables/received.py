@@ -87,6 +87,7 @@ instance = Table(
     Column("size", BigInteger, nullable=False),
     Column("version", String(16), nullable=False),
     time_column("received_at", nullable=False),
+    text_column("stands_for", 64),  # digest of the removed version whose place it took; '' where it took none
     time_column("purged_at"),  # its file was removed by retention
     text_column("association_id"),
     text_column("calling_ae_title", 16),
