@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     DRAIN_BEGUN = "drain begun"
     DRAIN_ENDED = "drain ended"
     RESULTS_RELEASED = "results released"
+    RESULTS_HELD = "results held again"
     RESULT_DELIVERED = "result delivered"
     RESULT_REFUSED = "result refused"
     QUERY_ANSWERED = "query answered"

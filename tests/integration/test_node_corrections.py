@@ -110,6 +110,7 @@ def test_results_that_are_due_and_were_offered_to_nobody_wait_for_the_correction
     assert {state for _, _, state in flow.outbox()} == {"due"}
     flow.take(CORRECTED.payloads(), after(10))
     assert {state for _, _, state in flow.outbox()} == {"held"}
+    assert [entry.detail for entry in flow.audit("results held again")] == ['{"results": 2}']
     assert not release.step(flow.catalog, after(11))
     flow.complete(after(13))
     assert {state for _, _, state in flow.outbox()} == {"cancelled"}

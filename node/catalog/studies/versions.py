@@ -7,7 +7,10 @@ from typing import Any
 from sqlalchemy import and_, case, exists, func, not_, or_, select, update
 from sqlalchemy.orm import Session
 
+from node.catalog import audit
+from node.catalog.session import changed
 from node.catalog.tables import instance, job, outbox, series, study
+from node.domain.audit import Event, EventKind
 from node.domain.delivery import OutboxState
 from node.domain.study import UNDECIDED, Arrival, Completeness, Version, VersionKind
 
@@ -135,7 +138,10 @@ def hold_back(session: Session, study_instance_uid: str) -> bool:
     )
     of_study = outbox.c.job_id.in_(jobs)
     waiting = (outbox.c.state == OutboxState.DUE) & (outbox.c.attempts == 0)
-    session.execute(update(outbox).where(of_study, waiting).values(state=OutboxState.HELD))
+    held = changed(session, update(outbox).where(of_study, waiting).values(state=OutboxState.HELD))
+    if held:
+        event = Event(EventKind.RESULTS_HELD, study_instance_uid=study_instance_uid, detail={"results": held})
+        audit.append(session, event)
     offered = or_(outbox.c.attempts > 0, outbox.c.state.in_((OutboxState.DELIVERED, OutboxState.REFUSED)))
     query = select(outbox.c.id).where(of_study, outbox.c.state != OutboxState.CANCELLED, offered).limit(1)
     return session.scalars(query).first() is None
