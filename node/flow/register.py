@@ -17,19 +17,19 @@ from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
 from node.domain.reception import Reception
 from node.domain.study import Arrival, Version, VersionKind
+from node.flow.versions import Pair, compared_files, kind_of
 from node.headers import read_header
 from node.headers.decoding import Decoder
 from node.headers.meta import reception_of
-from node.headers.versions import Decoded, compare
 from node.removal import came_after
 from node.spool import Spool
 
 log = logging.getLogger(__name__)
 
-Pair = tuple[str, str]
-"""Paths of the version of an instance that counts, and of a new file of it."""
 Compared = dict[Pair, VersionKind]
 BATCH = 300
+TRIES = 5
+"""Turns in a row that a file which cannot be read may cost; then it is told, and the others go on."""
 INBOX_LIMIT = 20_000
 """Headers kept in memory while the database is away; beyond it the spool is read again instead."""
 
@@ -44,6 +44,8 @@ class Inbox:
         self._last_gap_at = self._incomplete_since
         self.damaged: set[str] = set()
         """Files of the spool without a row that cannot be read."""
+        self.unread_turns = 0
+        """Turns in a row that ended because a file could not be read."""
 
     def put(self, arrival: Arrival) -> None:
         """A receiver has made a file durable."""
@@ -94,12 +96,22 @@ class Inbox:
 
 
 def step(catalog: Catalog, spool: Spool, inbox: Inbox) -> bool:
-    """Register what waits; True when there may be more."""
+    """Register what waits; True when there may be more. Raises OSError or MemoryError a few times in a row."""
+    try:
+        more = _step(catalog, spool, inbox)
+    except (OSError, MemoryError):
+        inbox.unread_turns += 1
+        raise
+    inbox.unread_turns = 0
+    return more
+
+
+def _step(catalog: Catalog, spool: Spool, inbox: Inbox) -> bool:
     if inbox.incomplete_since is not None:
         rescan(catalog, spool, inbox)
     batch = inbox.peek()
     if batch:
-        register(catalog, spool, batch)
+        register(catalog, spool, batch, last_try=inbox.unread_turns >= TRIES)
         inbox.drop(len(batch))
         inbox.damaged -= {arrival.path for arrival in batch}  # came again, whole
     return len(batch) == BATCH
@@ -115,7 +127,7 @@ def rescan(catalog: Catalog, spool: Spool, inbox: Inbox) -> None:
     inbox.damaged &= set(missing)
     found = 0
     for batch in _batches(filter(None, (_arrival_on_disk(spool, inbox, path) for path in missing))):
-        register(catalog, spool, batch)
+        register(catalog, spool, batch, last_try=inbox.unread_turns >= TRIES)
         found += len(batch)
     inbox.rescanned(begun_at)
     if found:
@@ -158,16 +170,18 @@ def _unknown(file: Path) -> Reception:
     return Reception("", "", "", "", datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat())
 
 
-def register(catalog: Catalog, spool: Spool, batch: Sequence[Arrival]) -> None:
+def register(catalog: Catalog, spool: Spool, batch: Sequence[Arrival], *, last_try: bool = False) -> None:
     """Enter one batch. A file that has a row is left alone, so a batch may be entered twice.
 
-    Versions of one instance are compared between transactions: to read large files takes as long as it takes.
+    Versions of one instance are compared between transactions: to read large files takes as long as it takes. Raises
+    OSError and MemoryError where one cannot be read now; on the last try it is a conflict, for an operator to settle.
     """
     with Decoder() as decoder:
+        comparing = partial(compared_files, decoded=decoder.digest, last_try=last_try)
         for part in _parts(batch):
             compared: Compared = {}
             while unknown := _enter(catalog, spool, part, compared):
-                compared |= {pair: _kind(spool, pair, others, decoder.digest) for pair, others in unknown.items()}
+                compared |= {pair: kind_of(spool, pair, others, comparing) for pair, others in unknown.items()}
 
 
 def _parts(batch: Sequence[Arrival]) -> list[list[Arrival]]:
@@ -209,15 +223,6 @@ def _come_again(session: Session, spool: Spool, known: Sequence[Arrival]) -> Non
     back = [each for each in known if each.path in gone and came_after(spool.absolute(each.path), gone[each.path])]
     if back:
         studies.come_again(session, back)
-
-
-def _kind(spool: Spool, pair: Pair, others: Sequence[str], decoded: Decoded) -> VersionKind:
-    """What a new file is beside the one that counts; the same as any other that is here, it is a duplicate too."""
-    kind = compare(spool.absolute(pair[0]), spool.absolute(pair[1]), decoded)
-    same = kind is VersionKind.DUPLICATE or any(
-        compare(spool.absolute(other), spool.absolute(pair[1]), decoded) is VersionKind.DUPLICATE for other in others
-    )
-    return VersionKind.DUPLICATE if same else kind
 
 
 def _settled(

@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
 
 from pydicom import DataElement, Dataset, dcmread
@@ -101,12 +102,15 @@ def compare(first: Path, second: Path, decoded: Decoded = pixel_digest) -> Versi
     """What the second file of an instance is beside the first: DUPLICATE, DEMOGRAPHICS or CONFLICT.
 
     Values are compared as they are parsed: byte order, VR encoding, character set and padding do not count, nor does a
-    lossless transfer syntax, where a decoder for it is installed. What cannot be read at all is a CONFLICT.
+    lossless transfer syntax, where a decoder for it is installed. What cannot be understood, or is not there, is a
+    CONFLICT. Raises OSError and MemoryError: what the disk or the memory does not give now says nothing of the files.
     """
     with warnings.catch_warnings(action="ignore"):
         try:
             one, other = (content_of(dcmread(path)) for path in (first, second))
-        except Exception:  # noqa: BLE001 - whatever pydicom raises for it: a broken file must not hold up the others
+        except Exception as error:  # pydicom raises anything for a broken file: it must not hold up the others
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, ENOENT)):
+                raise
             return VersionKind.CONFLICT
         if one.image != other.image or not (
             one.pixels == other.pixels or _same_pixels(one, other, map(decoded, (first, second)))

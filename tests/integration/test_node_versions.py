@@ -1,9 +1,11 @@
 """flow/register.py: how two versions of an instance are compared, and what that costs."""
 
 import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from pydicom import DataElement, Dataset
 from pydicom.tag import Tag
 from sqlalchemy import event
@@ -15,6 +17,9 @@ from node.headers.versions import content_of
 from node.spool import Spool
 from tests.flow import Flow
 from tests.studies import Series, keep_all
+
+CHEST = Series(count=1)
+ROUTED, PRINTED = CHEST.having(StationName="ROUTER"), CHEST.having(StationName="PRINTER")
 
 
 class _Looking(Spool):
@@ -53,3 +58,26 @@ def test_pixels_are_compared_without_a_copy_in_memory() -> None:
         tracemalloc.stop()
     other.PixelData = pixels[:-1] + b"x"
     assert content_of(one) != content_of(other)
+
+
+def test_a_file_that_cannot_be_read_now_is_compared_later_and_holds_up_nobody_for_good(
+    catalog: Catalog, spool: Spool
+) -> None:
+    inbox, flow = register.Inbox(), Flow(catalog)
+    first, again, other = keep_all(spool, [*CHEST.payloads(), *ROUTED.payloads(), *Series("2", count=1).payloads()])
+    register.register(catalog, spool, [first])
+    inbox.rescanned(datetime.now(UTC))
+    file, aside = spool.absolute(first.path), spool.absolute(first.path).with_suffix(".aside")
+    for readable, expected in ((True, "duplicate"), (False, "conflict")):
+        file.rename(aside)
+        file.symlink_to(file)  # to open it is an error of the file system
+        for arrival in (again, other) if readable else keep_all(spool, PRINTED.payloads()):
+            inbox.put(arrival)
+        for _ in range(1 if readable else register.TRIES):
+            with pytest.raises(OSError, match="symbolic links"):
+                register.step(catalog, spool, inbox)
+        if readable:
+            aside.replace(file)
+        register.step(catalog, spool, inbox)
+        assert flow.rows(tables.instance)[-1 if not readable else 1]["version"] == expected
+        assert (inbox.peek(), inbox.unread_turns) == ([], 0)
