@@ -21,6 +21,7 @@ from node.domain.retention import REMOVED
 from node.domain.study import OpenSeries, OpenStudy, age_days
 from node.flow.clock import Clock
 from node.flow.evidence import Shape, Watch, gap_of
+from node.flow.loop import Apart
 
 CONFLICT = "Images came twice with different content; a person must decide which are right."
 NOT_GAPLESS = "not every series is a gapless stack"
@@ -30,25 +31,27 @@ def step(catalog: Catalog, associations: OpenAssociations, clock: Clock) -> bool
     """Close what is complete, one transaction for each series and study. True when something was closed."""
     clock.follow(catalog)
     now = clock.registered_until(clock.now())
+    apart, closed = Apart(), False
     with catalog.reading() as session:
         watch = Watch(peers.senders(session), associations, now, clock.listening_since)
-        closing = _complete_series(session, watch)
+        closing = _complete_series(session, watch, apart)
         ready = _complete_studies(session, watch)
-    closed = False
     for series, why in closing:
-        with catalog.writing() as session:
+        with apart.one(), catalog.writing() as session:
             closed |= _close_series(session, series, why, watch)
     for study, why in ready:
-        with catalog.writing() as session:
+        with apart.one(), catalog.writing() as session:
             closed |= _close_study(session, study, why, watch)
+    apart.end()
     return closed
 
 
-def _complete_series(session: Session, watch: Watch) -> list[tuple[OpenSeries, Evidence]]:
+def _complete_series(session: Session, watch: Watch, apart: Apart) -> list[tuple[OpenSeries, Evidence]]:
     found = []
     for one in studies.open_series(session):
-        if why := watch.evidence(one, partial(_shape, session, one)):
-            found.append((one, why))
+        with apart.one():
+            if why := watch.evidence(one, partial(_shape, session, one)):
+                found.append((one, why))
     return found
 
 

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
@@ -12,6 +13,26 @@ LONGEST_PAUSE_S = 5.0
 def pause_s(every_s: float, failures: int) -> float:
     """Between two turns: as usual, or longer after failures, up to LONGEST_PAUSE_S."""
     return max(every_s, min(LONGEST_PAUSE_S, every_s * 2.0 ** min(failures, 16)))
+
+
+class Apart:
+    """Things of one turn that shall not suffer from each other: each is tried, then the first error is raised."""
+
+    def __init__(self) -> None:
+        self._first: Exception | None = None
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Try one of them."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - kept for the loop, which records it
+            self._first = self._first or error
+
+    def end(self) -> None:
+        """Raise the first error, if there was one: the loop counts the turn as failed."""
+        if self._first is not None:
+            raise self._first
 
 
 class Loop:

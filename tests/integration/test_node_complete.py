@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from pydantic import ValidationError
+from sqlalchemy import select, update
 
 from node.catalog import peers, tables
 from node.catalog.session import Catalog
@@ -45,6 +47,23 @@ def test_a_gapless_series_and_its_study_are_complete_after_three_quiet_seconds(c
     assert [entry.kind for entry in flow.audit()] == [
         "instances registered", "series complete", "job created", "study complete"
     ]  # fmt: skip
+
+
+def test_a_series_whose_row_is_spoiled_fails_its_turn_and_keeps_no_other_open(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers())
+    flow.receive(Series("other").headers())
+    with catalog.writing() as session:
+        spoiled = session.scalars(select(tables.instance.c.id).order_by(tables.instance.c.id)).first()
+        row = tables.instance.c.id == spoiled
+        session.execute(update(tables.instance).where(row).values(header={"spoiled": True}))
+    clock = Clock(lambda: after(20))
+    with pytest.raises(ValidationError):
+        complete.step(catalog, flow.associations, clock)
+    with pytest.raises(ValidationError):
+        complete.step(catalog, flow.associations, clock)
+    assert flow.study(STUDY)["state"] == "receiving"
+    assert flow.study(Series("other").study_uid)["state"] == "complete"
 
 
 @pytest.mark.parametrize(

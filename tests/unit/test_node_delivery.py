@@ -90,7 +90,9 @@ def test_the_segmentation_goes_before_the_report_that_refers_to_it() -> None:
 
 
 @pytest.mark.parametrize(("now", "then"), list(product(OutboxState, OutboxState)))
-def test_a_cancelled_result_never_moves_again_and_a_delivered_one_only_to_be_sent_again(now: OutboxState, then: OutboxState) -> None:
+def test_a_cancelled_result_never_moves_again_and_a_delivered_one_only_to_be_sent_again(
+    now: OutboxState, then: OutboxState
+) -> None:
     allowed = {
         "held": {"due", "cancelled"},
         "due": {"due", "delivered", "refused", "cancelled"},

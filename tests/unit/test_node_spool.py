@@ -87,7 +87,8 @@ def test_no_file_name_and_no_mode_gives_a_patient_away(spool: Spool, data: Path)
     keep(spool, PAYLOAD)
     for path in data.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or path == data / "spool", path
-        assert re.fullmatch(r"spool|incoming|instances|journal|[0-9a-f]{3}|[0-9a-f]{64}-[0-9a-f]{64}\.dcm", path.name), path
+        named = r"spool|incoming|instances|journal|[0-9a-f]{3}|[0-9a-f]{64}-[0-9a-f]{64}\.dcm"
+        assert re.fullmatch(named, path.name), path
 
 
 def test_the_same_bytes_again_are_one_file(spool: Spool) -> None:
