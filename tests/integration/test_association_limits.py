@@ -13,7 +13,7 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from node.catalog import peers
-from node.dicom.upper_layer.acceptor import MOST_SILENT
+from node.dicom.upper_layer.acceptor import MOST_SILENT, MOST_SILENT_OF_ONE
 from node.domain.peers import Regard, Sender, Standing
 from tests.sender import ABORT, ASSOCIATE_RQ, Ended, Rejected, Scanner
 from tests.servers import Nodus, eventually, nodus
@@ -183,16 +183,33 @@ def rejected_by_name(node: Nodus, source: str) -> bool:
 def test_strangers_may_say_who_they_are_but_only_a_few_at_a_time_and_known_senders_do_not_notice(node: Nodus) -> None:
     receiver = receivers(node)[-1]
     with only(node, receiver):
-        crowd = [silent(node, ELSEWHERE) for _ in range(MOST_SILENT[Regard.STRANGER])]
-        with silent(node, ELSEWHERE) as one_more:
+        of_one = MOST_SILENT_OF_ONE[Regard.STRANGER]
+        hosts = [f"127.0.1.{number}" for number in range(1, 1 + MOST_SILENT[Regard.STRANGER] // of_one)]
+        crowd = [silent(node, host) for host in hosts for _ in range(of_one)]
+        with silent(node, "127.0.1.100") as one_more:
             assert one_more.recv(1) == b""
         assert heard(node)
         eventually(lambda: all(map(is_closed, crowd)), what="their time is over")
         for each in crowd:
             each.close()
-    assert eventually(lambda: refused(node, ELSEWHERE, "too many at once")) == 1
+    assert eventually(lambda: refused(node, "127.0.1.100", "too many at once")) == 1
     eventually(lambda: rejected_by_name(node, ELSEWHERE), what="a stranger learns that it is one")
     eventually(lambda: f"{ELSEWHERE}/32" in {each.network for each in waiting(node)}, what="it waits for a decision")
+
+
+@pytest.mark.parametrize("regard", [Regard.KNOWN, Regard.STRANGER])
+def test_one_host_that_stays_silent_keeps_no_other_out(node: Nodus, regard: Regard) -> None:
+    one, another = (HERE, ALSO_HERE) if regard is Regard.KNOWN else ("127.0.3.1", "127.0.3.2")
+    with only(node, receivers(node)[0]):
+        crowd = [silent(node, one) for _ in range(MOST_SILENT_OF_ONE[regard])]
+        with silent(node, one) as one_more:
+            assert one_more.recv(1) == b""
+        assert heard(node, another) or rejection(node, another) == (1, 1, 3)
+        assert not any(map(is_closed, crowd[-1:]))
+        eventually(lambda: all(map(is_closed, crowd)), what="their time is over")
+        for each in crowd:
+            each.close()
+    eventually(lambda: refused(node, one, "too many at once") == 1)
 
 
 HALF_A_REQUEST = struct.pack(">BBI", ASSOCIATE_RQ, 0, 300) + bytes(100)
@@ -251,7 +268,7 @@ def test_callers_that_come_and_go_do_not_use_up_the_room_of_others(node: Nodus) 
     with only(node, receivers(node)[0]):
         for number in range(MOST_SILENT[Regard.KNOWN] * 2):
             silent(node, THIRD).close()
-            assert number % 16 or heard(node, THIRD)
+            assert number % 8 or heard(node, THIRD)
         assert rejection_of_another_title(node, THIRD) == (1, 1, 7)
     eventually(lambda: refused(node, THIRD, "called AE title"))
     assert refused(node, THIRD, "too many at once") == 0

@@ -40,15 +40,15 @@ def node(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path
         yield node
 
 
-def silent(node: Nodus) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", node.dicom_port), 20)
+def silent(node: Nodus, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", node.dicom_port), 20, (source, 0))
 
 
 def test_dcmtk_sends_over_tls_while_silent_connections_are_open(node: Nodus, tmp_path: Path) -> None:
     series = Series("over tls")
     for number, dataset in enumerate(series.datasets()):
         dataset.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
-    crowd = [silent(node) for _ in range(SILENT)]
+    crowd = [silent(node, f"127.0.0.{2 + number // 20}") for number in range(SILENT)]
     try:
         files = [str(path) for path in sorted(tmp_path.iterdir())]
         run_dcmtk("storescu", "+tla", "-ic", "-aec", "NODUS", "127.0.0.1", str(node.dicom_port), *files)

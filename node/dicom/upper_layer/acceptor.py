@@ -1,10 +1,12 @@
 """Accepts connections on a socket that several processes share, and begins their associations."""
 
+import logging
 import select
 import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pynetdicom import AE, evt
@@ -15,8 +17,12 @@ from node.domain.peers import Regard, plain_address
 
 MOST_SILENT = {Regard.KNOWN: 64, Regard.STRANGER: 8, Regard.DENIED: 0}
 """Connections from such addresses that have not been admitted yet; they cost two threads each, and have no name."""
+MOST_SILENT_OF_ONE = {Regard.KNOWN: 24, Regard.STRANGER: 2, Regard.DENIED: 0}
+"""Of them from one address, so that no single host keeps the others out; known ones may open many at once."""
 
 AFTER_FAILURE_S = 0.05
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Asking:
     """A connection that has not been admitted yet."""
 
     association: StreamingAssociation
+    address: str
     regard: Regard
     until: float
     """Monotonic time when it is cut, whatever it has said by then."""
@@ -57,7 +64,11 @@ class Acceptor:
         self._stopper, self._stopped = socket.socketpair()
 
     def serve(self) -> None:
-        """Accept until `stop`."""
+        """Accept until `stop`; once."""
+        with self._stopper, self._stopped:
+            self._accept()
+
+    def _accept(self) -> None:
         while True:
             ready, _, _ = select.select([self._listener, self._stopped], [], [], self._cut_the_slow())
             if self._stopped in ready:
@@ -69,13 +80,14 @@ class Acceptor:
             except BlockingIOError:
                 continue  # another process was faster
             except OSError:
-                select.select([self._stopped], [], [], AFTER_FAILURE_S)  # the caller has gone, or no descriptor is left
+                self._pause()  # the caller has gone, or no descriptor is left
                 continue
             self._welcome(peer, plain_address(source[0]))
 
     def stop(self) -> None:
         """Accept nothing more."""
-        self._stopper.send(b"\0")
+        with suppress(OSError):  # it has stopped already
+            self._stopper.send(b"\0")
 
     def _cut_the_slow(self) -> float | None:
         """End who had the time to be admitted and was not; returns the seconds until the next one has had it."""
@@ -88,8 +100,8 @@ class Acceptor:
 
     def _welcome(self, peer: socket.socket, address: str) -> None:
         regard = self._service.regard(address)
-        alike = sum(each.regard is regard and not each.is_over for each in self._asking)
-        if alike < MOST_SILENT[regard]:
+        alike = [each.address for each in self._asking if each.regard is regard and not each.is_over]
+        if len(alike) < MOST_SILENT[regard] and alike.count(address) < MOST_SILENT_OF_ONE[regard]:
             self._begin(peer, address, regard)
             return
         peer.close()
@@ -105,5 +117,15 @@ class Acceptor:
             return
         for event, handler in self._handlers:
             association.bind(event, handler)
-        self._asking.append(Asking(association, regard, time.monotonic() + self._ae.acse_timeout))
-        association.start()
+        try:
+            association.start()
+        except RuntimeError:  # no thread is left
+            log.error("a connection was closed: no thread can be started")
+            association.dul.close_wakers()
+            peer.close()
+            self._pause()
+            return
+        self._asking.append(Asking(association, address, regard, time.monotonic() + self._ae.acse_timeout))
+
+    def _pause(self) -> None:
+        select.select([self._stopped], [], [], AFTER_FAILURE_S)

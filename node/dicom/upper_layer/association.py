@@ -96,6 +96,7 @@ class StreamingAssociation(Association):
             self.dul.kill_dul()
             if self.dul.socket:
                 self.dul.socket.close()
+            self._connection.peer.close()  # pynetdicom leaves one open that its peer has reset
             if not self._started_dul:
                 self.dul.close_wakers()
             self._service.ended(self)

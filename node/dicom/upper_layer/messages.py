@@ -1,6 +1,7 @@
 """What a C-STORE is on the wire (PS3.7 9.3.1, PS3.8 9.3.5), and what takes its data set."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -101,12 +102,40 @@ def pdv_at(body: memoryview, offset: int) -> Pdv | None:
     return Pdv(body[offset + 4], body[offset + 5], body[offset + 6 : end])
 
 
+def p_data_tf(body: bytes | memoryview) -> bytes:
+    """A whole P-DATA-TF PDU (PS3.8 9.3.5)."""
+    return struct.pack(">BBI", P_DATA_TF_TYPE, 0, len(body)) + bytes(body)
+
+
 class Message:
     """The C-STORE being received on an association."""
 
     def __init__(self) -> None:
         self.command = bytearray()
         self.held: list[bytes] = []
+        """Its PDUs as they came, until it is known to be a C-STORE."""
+        self.held_bytes = 0
         self.request: StoreRequest | None = None
         self.context_id = 0
         self.sink: StoreSink | None = None
+
+    def hold(self, body: memoryview) -> None:
+        """Keep a PDU for the case that this is no C-STORE."""
+        self.held.append(p_data_tf(body))
+        self.held_bytes += len(self.held[-1])
+
+    def store_request(self, contexts: Mapping[int, PresentationContext]) -> StoreRequest | None:
+        """The request, or None when it is not a well-formed C-STORE-RQ with a data set."""
+        try:
+            elements = parse_command_set(bytes(self.command))
+            field, message_id, data_set = (
+                struct.unpack("<H", elements[element])[0] for element in (0x0100, 0x0110, 0x0800)
+            )
+            if field != C_STORE_RQ or data_set == NO_DATA_SET:
+                return None
+            sop_class, instance = (
+                elements[element].decode("ascii", "replace").rstrip("\0 ") for element in (0x0002, 0x1000)
+            )
+        except (KeyError, struct.error):
+            return None
+        return StoreRequest(message_id, sop_class, instance, contexts.get(self.context_id))

@@ -12,15 +12,12 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
 from node.dicom.upper_layer.messages import (
-    C_STORE_RQ,
     COMMAND_FRAGMENT,
     LAST_FRAGMENT,
-    NO_DATA_SET,
     P_DATA_TF_TYPE,
     Message,
     Pdv,
-    StoreRequest,
-    parse_command_set,
+    p_data_tf,
     pdv_at,
     store_response,
 )
@@ -31,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_COMMAND_BYTES = 1 << 16
+LONGEST_GATHERED_BYTES = 1 << 20
+"""Of a message that is no C-STORE: pynetdicom holds it in memory until it is whole."""
 LONGEST_REQUEST_BYTES = 1 << 20
 """Of an A-ASSOCIATE-RQ: 128 presentation contexts in every transfer syntax are a third of it."""
 INVALID_PDU = "Evt19"
@@ -59,6 +58,8 @@ class StreamingDUL(DULServiceProvider):
         self._waker.setblocking(False)
         self._buffer = bytearray()
         self._message: Message | None = None
+        self._gathered = 0
+        """Bytes of the message that pynetdicom is putting together, but for those that were held here."""
 
     def wake(self) -> None:
         """Make the reactor look at its queues now."""
@@ -216,11 +217,15 @@ class StreamingDUL(DULServiceProvider):
         """Consume a P-DATA-TF if it belongs to a C-STORE; False hands it to pynetdicom."""
         if self._message is None:
             if self.assoc.dimse.message is not None:
-                return False
+                self._gathered += len(body)
+                return self._gathered > LONGEST_GATHERED_BYTES and self._break_off()
+            self._gathered = 0
             self._message = Message()
         message = self._message
         if message.sink is None:
-            message.held.append(struct.pack(">BBI", P_DATA_TF_TYPE, 0, len(body)) + bytes(body))
+            message.hold(body)
+            if message.held_bytes > LONGEST_COMMAND_BYTES + self._longest_pdu():
+                return self._break_off()
         offset = 0
         while offset < len(body):
             pdv = pdv_at(body, offset)
@@ -249,28 +254,12 @@ class StreamingDUL(DULServiceProvider):
         if not pdv.control & LAST_FRAGMENT:
             return True
         message.context_id = pdv.context_id
-        message.request = self._store_request(message)
+        message.request = message.store_request(self.assoc._accepted_cx)
         if message.request is None:
             return False
         message.held.clear()
         message.sink = self.assoc.open_sink(message.request)
         return True
-
-    def _store_request(self, message: Message) -> StoreRequest | None:
-        """The request, or None when it is not a well-formed C-STORE-RQ with a data set."""
-        try:
-            elements = parse_command_set(bytes(message.command))
-            field, message_id, data_set = (
-                struct.unpack("<H", elements[element])[0] for element in (0x0100, 0x0110, 0x0800)
-            )
-            if field != C_STORE_RQ or data_set == NO_DATA_SET:
-                return None
-            sop_class, instance = (
-                elements[element].decode("ascii", "replace").rstrip("\0 ") for element in (0x0002, 0x1000)
-            )
-        except (KeyError, struct.error):
-            return None
-        return StoreRequest(message_id, sop_class, instance, self.assoc._accepted_cx.get(message.context_id))
 
     def _replay(self, message: Message) -> bool:
         """Not ours after all: pynetdicom gets every PDU of the message, as it came."""
@@ -290,7 +279,7 @@ class StreamingDUL(DULServiceProvider):
     def _respond(self, context_id: int, command_set: bytes) -> None:
         control = COMMAND_FRAGMENT | LAST_FRAGMENT
         value = struct.pack(">IBB", len(command_set) + 2, context_id, control) + command_set
-        self.socket.send(struct.pack(">BBI", P_DATA_TF_TYPE, 0, len(value)) + value)
+        self.socket.send(p_data_tf(value))
         self._idle_timer.restart()
 
     def _drop_message(self) -> None:

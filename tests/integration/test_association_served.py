@@ -1,0 +1,125 @@
+"""dicom/store_scp.py and upper_layer: what no peer and no fault of ours may do to a listener."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from node.dicom import contexts
+from node.dicom.places import Places
+from node.dicom.store_scp import Listening, StoreSCP
+from node.dicom.upper_layer.association import StreamingAssociation
+from node.dicom.upper_layer.provider import LONGEST_COMMAND_BYTES, LONGEST_GATHERED_BYTES, PDU_SLACK_BYTES
+from node.domain.peers import Sender, Standing
+from node.run import bind
+from node.spool import Spool
+from tests.sender import COMMAND, DATA, Ended, Rejected, Scanner, _pdu, command_set
+from tests.servers import eventually
+
+KIND = (CTImageStorage, ExplicitVRLittleEndian)
+MAXIMUM_PDU = 4096
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[tuple[StoreSCP, int]]:
+    """A listener in this process that knows everybody here, and its port."""
+    spool = Spool(folder, minimum_free_bytes=0, minimum_free_fraction=0.0)
+    spool.prepare()
+    places = Places(folder / "associations", 10, 10)
+    places.prepare()
+    scp = StoreSCP(Listening("NODUS", MAXIMUM_PDU, 5.0, 5.0), spool, places, lambda _: None, lambda _: None)
+    scp.know([Sender("*", "127.0.0.0/8", Standing.ALLOWED)])
+    with bind("127.0.0.1", 0, "--port") as listener:
+        scp.prepare(listener, contexts.accepted(), ())
+        yield scp, listener.getsockname()[1]
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[int]:
+    """The same, serving until the end of the block."""
+    with prepared(folder) as (scp, port):
+        thread = threading.Thread(target=scp.serve, daemon=True)
+        thread.start()
+        try:
+            yield port
+        finally:
+            scp.stop()
+            thread.join(10.0)
+            assert not thread.is_alive()
+            eventually(lambda: not any(isinstance(each, StreamingAssociation) for each in threading.enumerate()))
+
+
+def test_a_stop_that_comes_before_serving_begins_counts(tmp_path: Path) -> None:
+    with prepared(tmp_path) as (scp, _):
+        scp.stop()
+        serving = threading.Thread(target=scp.serve, daemon=True)
+        serving.start()
+        serving.join(10.0)
+        assert not serving.is_alive()
+
+
+def test_a_request_that_we_stumble_over_is_refused_and_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path) as port:
+        with monkeypatch.context() as broken:
+            broken.setattr(Places, "take", lambda *_: 1 / 0)
+            with pytest.raises(Rejected) as refused:
+                Scanner(port, [KIND]).abort()
+        assert (refused.value.result, refused.value.source, refused.value.reason) == (2, 3, 2)
+        assert "an association request could not be judged" in caplog.text
+        Scanner(port, [KIND]).release()
+
+
+def test_a_connection_for_which_no_thread_is_left_is_closed_and_the_next_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving(tmp_path) as port:
+        with monkeypatch.context() as limit:
+            limit.setattr(StreamingAssociation, "start", no_thread)
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                assert connection.recv(1) == b""
+        Scanner(port, [KIND]).release()
+
+
+def is_broken_off(one: Scanner, pdu: bytes, limit: int) -> bool:
+    """Whether a peer that is sent the same PDU again and again aborts soon after so many bytes."""
+    one.socket.settimeout(20.0)
+    try:
+        for _ in range(2 * limit // len(pdu)):
+            one.socket.sendall(pdu)
+        one.socket.shutdown(socket.SHUT_WR)
+        one.read_pdu()
+    except ConnectionError:
+        return True
+    except Ended as end:
+        return str(end) != "closed"
+    return False
+
+
+@pytest.mark.parametrize("fragment", [b"", bytes(2000)], ids=["empty", "full"])
+def test_a_command_that_never_ends_is_broken_off(tmp_path: Path, fragment: bytes) -> None:
+    with serving(tmp_path) as port:
+        one = Scanner(port, [KIND])
+        pdu = _pdu(DATA, struct.pack(">IBB", len(fragment) + 2, 1, COMMAND) + fragment)
+        ended = is_broken_off(one, pdu, LONGEST_COMMAND_BYTES + MAXIMUM_PDU + PDU_SLACK_BYTES)
+        one.socket.close()
+    assert ended
+
+
+def test_a_message_that_is_no_store_and_never_ends_is_broken_off(tmp_path: Path) -> None:
+    with serving(tmp_path) as port:
+        one = Scanner(port, [KIND])
+        find = {0x0002: KIND[0].encode(), 0x0100: b"\x20\0", 0x0110: b"\1\0", 0x0700: b"\0\0", 0x0800: b"\1\0"}
+        one.send(1, command_set(find), COMMAND, 1000)
+        ended = is_broken_off(one, _pdu(DATA, struct.pack(">IBB", 4002, 1, 0) + bytes(4000)), LONGEST_GATHERED_BYTES)
+        one.socket.close()
+    assert ended
