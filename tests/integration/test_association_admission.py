@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from node.catalog import peers, tables
-from node.dicom.upper_layer.acceptor import MOST_SILENT
+from node.dicom.upper_layer.acceptor import MOST_SILENT_OF_ONE
 from node.domain.peers import Regard, Sender, Standing
 from tests.flow import Flow
 from tests.sender import Ended, Rejected, Scanner, scanner, send
@@ -148,7 +148,8 @@ def test_silent_connections_do_not_keep_a_known_sender_out(strict: Nodus) -> Non
 
 def test_only_so_many_connections_may_say_nothing_at_once(strict: Nodus) -> None:
     silent = [
-        socket.create_connection(("127.0.0.1", strict.dicom_port), 8) for _ in range(MOST_SILENT[Regard.KNOWN] + 5)
+        socket.create_connection(("127.0.0.1", strict.dicom_port), 8)
+        for _ in range(MOST_SILENT_OF_ONE[Regard.KNOWN] + 5)
     ]
     try:
         assert silent[-1].recv(1) == b""
