@@ -11,8 +11,8 @@ LONGEST_PAUSE_S = 5.0
 
 
 def pause_s(every_s: float, failures: int) -> float:
-    """Between two turns: as usual, or longer after failures, up to LONGEST_PAUSE_S."""
-    return max(every_s, min(LONGEST_PAUSE_S, every_s * 2.0 ** min(failures, 16)))
+    """Between two turns: as usual; after failures growing up to LONGEST_PAUSE_S, however seldom the usual turns are."""
+    return min(LONGEST_PAUSE_S, every_s * 2.0 ** min(failures, 16)) if failures else every_s
 
 
 class Apart:

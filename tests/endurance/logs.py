@@ -31,10 +31,13 @@ def _from_json(log: str) -> Iterator[str]:
             said = json.loads(line)
             classes = [part for part in said["exc_info"].splitlines() if part and not part.startswith(" ")]
             yield f"{said['message']}: {' > '.join(classes)}"
+        elif line.startswith("{") and "Traceback" in line:  # a library put one into its message
+            yield from (match.group() for match in ERROR_LINE.finditer(line.replace("\\n", "\n")))
 
 
 def _plain(log: str) -> Iterator[str]:
     """Tracebacks that Python or a library printed itself, with lines of other processes between theirs."""
-    for block in log.split("Traceback (most recent call last):")[1:]:
+    plain = "\n".join(line for line in log.splitlines() if not line.startswith("{"))
+    for block in plain.split("Traceback (most recent call last):")[1:]:
         last = ERROR_LINE.search(block)
         yield last.group() if last else f"a traceback without an end: {block[-200:]}"

@@ -21,8 +21,8 @@ from node.spool import Spool
 from tests.conftest import AUDIT_KEY
 from tests.deliveries import with_results
 from tests.flow import Flow
-from tests.keeping import IMAGES, Keeping, nobody_else, payloads
-from tests.studies import Series, after
+from tests.keeping import IMAGES, LATER, Keeping, nobody_else, payloads
+from tests.studies import AT, Series, after
 
 CHEST = Series()
 HOUR_S, YEAR_S = 3600.0, 365 * 86400.0
@@ -172,7 +172,11 @@ def test_a_node_that_starts_after_the_clock_was_set_back_ends_no_wait_that_can_b
 def retaining(keeping: Keeping, watch: Watch) -> Retain:
     rule = Retention(after=timedelta(days=30))
     alone, steady_s = nobody_else, lambda: watch.steady_s
-    return Retain(keeping.flow.catalog, keeping.flow.spool, keeping.data, rule, alone, lambda: watch.now, steady_s)
+
+    def now() -> datetime:
+        return LATER + (watch.now - AT)  # files are younger than AT: they would count as sent again
+
+    return Retain(keeping.flow.catalog, keeping.flow.spool, keeping.data, rule, alone, now, steady_s)
 
 
 def test_a_clock_a_year_ahead_removes_nothing(catalog: Catalog, spool: Spool, data: Path) -> None:
@@ -180,7 +184,7 @@ def test_a_clock_a_year_ahead_removes_nothing(catalog: Catalog, spool: Spool, da
     that it is right."""
     keeping = Keeping.on(catalog, spool, data)
     watch = Watch(keeping.flow)
-    keeping.finished("1")
+    keeping.finished("1", LATER)
     retain = retaining(keeping, watch)
     watch.set_by_s = YEAR_S
     retain.step()
@@ -196,7 +200,7 @@ def test_a_clock_a_year_ahead_removes_nothing(catalog: Catalog, spool: Spool, da
 def test_a_clock_that_was_set_right_removes_by_age_after_a_restart(catalog: Catalog, spool: Spool, data: Path) -> None:
     keeping = Keeping.on(catalog, spool, data)
     watch = Watch(keeping.flow)
-    keeping.finished("1")
+    keeping.finished("1", LATER)
     watch.set_by_s = YEAR_S
     retaining(keeping, watch).step()
     assert len(keeping.purged()) == 1

@@ -229,7 +229,7 @@ def test_with_the_database_frozen_it_says_so_receives_and_ends_in_time(
 def test_it_serves_on_when_a_frozen_database_comes_back(tmp_path: Path, postgres_server: Postgres) -> None:
     with postgres_server.database() as url, nodus(tmp_path / "data", database_url=url) as node:
         with postgres_server.frozen():
-            assert node.web("/readyz").status == 503
+            eventually(lambda: node.web("/readyz").status == 503, what="it says that it is not ready")
             assert send(node.dicom_port, Series("thawed").payloads([0]))[0].status == 0
         eventually(lambda: node.web("/readyz").status == 200, what="it is ready again")
         check_nothing_is_lost(node, Series("thawed").payloads([0]))
