@@ -3,7 +3,7 @@
     NodusError
     ├── SettingsError        a setting, argument or file of the operator's is wrong
     ├── DataDirectoryInUse   a second node on one data directory
-    ├── Unavailable          something this command needs is not there
+    ├── Unavailable          something that is needed is not there now
     ├── StoreRefused         an instance is not accepted; carries the DIMSE status
     ├── PeerFailed           another node did not do its part; it may the next time
     ├── IllegalMove          a state machine was asked for a move it does not have
@@ -33,7 +33,7 @@ class DataDirectoryInUse(NodusError):
 
 
 class Unavailable(NodusError):
-    """Something this command needs is not there."""
+    """Something that is needed is not there now."""
 
 
 class StoreRefused(NodusError):

@@ -4,16 +4,18 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from node import cli
 from node.catalog.session import Catalog
 from node.spool import Spool
 from tests.servers import Postgres, postgres
 
 AUDIT_KEY = b"k" * 32
+Typed = Callable[..., tuple[int, str]]
 CORPUS = Path(__file__).parents[2] / "shared" / "data" / "corpus"
 
 
@@ -99,6 +101,35 @@ def data(prepared_data: Path) -> Iterator[Path]:
 def spool(data: Path) -> Spool:
     """An empty spool that takes everything."""
     return Spool(data, minimum_free_bytes=0, minimum_free_fraction=0.0)
+
+
+@pytest.fixture
+def left_catalog(data: Path, sqlite_template: Path) -> Iterator[Catalog]:
+    """The catalog in a data directory that a node has left."""
+    shutil.copy(sqlite_template, data / "nodus.db")
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    (data / "audit.key").chmod(0o600)
+    opened = Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Typed:
+    """`nodus ARGUMENTS`, typed in an empty folder, on a disk of any size; the exit code and what was printed."""
+    monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "0")
+    monkeypatch.setenv("NODUS_MINIMUM_FREE_FRACTION", "0")
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["nodus", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    return invoke
 
 
 @pytest.fixture(scope="session")

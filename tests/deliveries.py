@@ -127,6 +127,35 @@ class Delivering:
             self.clock.goes_on(60)
 
 
+@dataclass
+class Delivered:
+    """A running node and what its outbox says of each destination; sites add their neighbours."""
+
+    node: Nodus
+    job: int
+
+    def rows(self, ae_title: str) -> list[dict[str, object]]:
+        """What the outbox says of one destination: SEG, then SR."""
+        flow = Flow(self.node.catalog)
+        (to,) = flow.rows(tables.destination, ae_title=ae_title)
+        return sorted(flow.rows(tables.outbox, destination_id=to["id"]), key=lambda row: row["kind"])
+
+    def states(self, ae_title: str) -> list[object]:
+        """Where each of its results stands."""
+        return [row["state"] for row in self.rows(ae_title)]
+
+
+def two_destinations(catalog: Catalog, first_is: Pacs) -> tuple[Delivering, Delivering]:
+    """One study's results at two destinations, released."""
+    flow = Flow(catalog)
+    first, second = flow.destination(PACS, Destination("OTHER", "h", 2))
+    flow.receive(Series().headers())
+    flow.complete(after(3))
+    flow.finish(1, after(3))
+    release.step(catalog, AT)
+    return Delivering(flow, first, first_is), Delivering(flow, second)
+
+
 def with_results(catalog: Catalog, studies: int = 1, released: bool = True) -> Delivering:
     """Results of some studies, each of one job, saved and released at AT."""
     flow = Flow(catalog)

@@ -11,14 +11,13 @@ from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
 from node.catalog import tables
 from node.domain.delivery import ResultKind
-from tests.deliveries import STUDY, analyse_by_hand
+from tests.deliveries import STUDY, Delivered, analyse_by_hand
 from tests.flow import Flow, results
 from tests.hooks import Hook
 from tests.sender import payload_of_file, send
 from tests.servers import (
     HASTY,
     AnsweringPacs,
-    Nodus,
     StoreScp,
     answering_pacs,
     eventually,
@@ -30,26 +29,15 @@ from tests.studies import Series
 
 
 @dataclass
-class Site:
+class Site(Delivered):
     """One node and everybody it sends to."""
 
-    node: Nodus
-    job: int
     plain: StoreScp
     late: AnsweringPacs
     cut: AnsweringPacs
     gone: int
     """A port where nobody listens."""
     hook: Hook
-
-    def rows(self, ae_title: str) -> list[dict[str, object]]:
-        """What the outbox says of one destination: SEG, then SR."""
-        flow = Flow(self.node.catalog)
-        (to,) = flow.rows(tables.destination, ae_title=ae_title)
-        return sorted(flow.rows(tables.outbox, destination_id=to["id"]), key=lambda row: row["kind"])
-
-    def states(self, ae_title: str) -> list[object]:
-        return [row["state"] for row in self.rows(ae_title)]
 
     def breaker(self, ae_title: str) -> str:
         (to,) = Flow(self.node.catalog).rows(tables.destination, ae_title=ae_title)

@@ -19,13 +19,12 @@ from pydicom.uid import (
 
 from node.catalog import tables
 from node.domain.delivery import ResultKind
-from tests.deliveries import STUDY, analyse_by_hand
+from tests.deliveries import STUDY, Delivered, analyse_by_hand
 from tests.flow import Flow, results
 from tests.sender import payload_of_file, send
 from tests.servers import (
     HASTY,
     AnsweringPacs,
-    Nodus,
     Orthanc,
     StoreScp,
     answering_pacs,
@@ -39,11 +38,9 @@ from tests.studies import AT, Series
 
 
 @dataclass
-class Site:
+class Site(Delivered):
     """One node and everybody it sends to."""
 
-    node: Nodus
-    job: int
     plain: StoreScp
     implicit: StoreScp
     orthanc: Orthanc
@@ -51,15 +48,6 @@ class Site:
     busy: AnsweringPacs
     strict: AnsweringPacs
     nervous: AnsweringPacs
-
-    def rows(self, ae_title: str) -> list[dict[str, object]]:
-        """What the outbox says of one destination: SEG, then SR."""
-        flow = Flow(self.node.catalog)
-        (to,) = flow.rows(tables.destination, ae_title=ae_title)
-        return sorted(flow.rows(tables.outbox, destination_id=to["id"]), key=lambda row: row["kind"])
-
-    def states(self, ae_title: str) -> list[object]:
-        return [row["state"] for row in self.rows(ae_title)]
 
     def settled(self, ae_title: str) -> list[object]:
         eventually(lambda: not {"held", "due"} & set(self.states(ae_title)), what=f"{ae_title} has answered")

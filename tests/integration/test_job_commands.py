@@ -1,51 +1,30 @@
 """`nodus jobs`, `retry`, `cancel`, `prioritise` and `drain` as they are typed."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from node import cli
 from node.catalog.session import Catalog
 from node.domain.job import Failure
-from tests.conftest import AUDIT_KEY
+from tests.conftest import Typed
 from tests.flow import Flow, queued
 from tests.studies import after
 
-Typed = Callable[..., tuple[int, str]]
-
 
 @pytest.fixture
-def flow(data: Path, sqlite_template: Path) -> Flow:
+def flow(left_catalog: Catalog) -> Flow:
     """Job 1 is dead and job 3 is its notice; job 2 waits."""
-    (data / "nodus.db").write_bytes(sqlite_template.read_bytes())
-    (data / "audit.key").write_bytes(AUDIT_KEY)
-    (data / "audit.key").chmod(0o600)
-    left = queued(Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY), studies=2)
+    left = queued(left_catalog, studies=2)
     for attempt in range(3):
         left.fail(left.claimed(1, after(100 * attempt)), Failure.UNKNOWN, after(100 * attempt))
     left.catalog.close()
     return left
 
 
-@pytest.fixture
-def typed(
-    flow: Flow, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Typed:
-    """`nodus ARGUMENTS` on that directory; returns the exit code and what was printed."""
+@pytest.fixture(autouse=True)
+def _there(flow: Flow, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are typed for that directory."""
     monkeypatch.setenv("NODUS_DATA", str(data))
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["nodus", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        flow.catalog.close()
-        return int(ended.value.code or 0), said.out + said.err
-
-    return invoke
 
 
 def test_dead_jobs_are_listed_with_what_happened(typed: Typed) -> None:

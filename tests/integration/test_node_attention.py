@@ -1,32 +1,25 @@
 """What an operator types about destinations and alerts: sentences, and exit code 0 only when all is well."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from node import cli
 from node.catalog import alerts, tables
 from node.catalog.session import Catalog
 from node.domain.alert import AlertKind, Condition
 from node.domain.peers import Destination
 from node.flow import release
-from tests.conftest import AUDIT_KEY
+from tests.conftest import Typed
 from tests.flow import Flow
 from tests.studies import AT, Series, after
 
-Run = Callable[..., tuple[int, str]]
-
 
 @pytest.fixture
-def flow(data: Path, sqlite_template: Path) -> Flow:
+def flow(left_catalog: Catalog) -> Flow:
     """A data directory that a node has left: one study read, its report refused."""
-    (data / "nodus.db").write_bytes(sqlite_template.read_bytes())
-    (data / "audit.key").write_bytes(AUDIT_KEY)
-    (data / "audit.key").chmod(0o600)
-    left = Flow(Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY))
+    left = Flow(left_catalog)
     left.destination(Destination("PACS", "127.0.0.1", 1))
     left.receive(Series().headers())
     left.complete(after(3))
@@ -43,21 +36,9 @@ def change(flow: Flow, statement: object) -> None:
 
 
 @pytest.fixture
-def run(
-    flow: Flow, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """`nodus ARGUMENTS` on that directory; returns the exit code and what was printed."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["nodus", *arguments, "--data", str(data)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
-
-    return invoke
+def run(flow: Flow, data: Path, typed: Typed) -> Typed:
+    """`nodus ARGUMENTS` on that directory."""
+    return lambda *arguments: typed(*arguments, "--data", str(data))
 
 
 def raised(flow: Flow, kind: AlertKind, subject: str) -> None:
@@ -66,7 +47,7 @@ def raised(flow: Flow, kind: AlertKind, subject: str) -> None:
     flow.catalog.close()
 
 
-def test_alerts_are_listed_and_acknowledged(run: Run, flow: Flow) -> None:
+def test_alerts_are_listed_and_acknowledged(run: Typed, flow: Flow) -> None:
     assert run("alerts")[0] == 0
     raised(flow, AlertKind.CLOCK_JUMPED, "")
     code, said = run("alerts", "--json")
@@ -80,7 +61,7 @@ def test_alerts_are_listed_and_acknowledged(run: Run, flow: Flow) -> None:
 
 
 def test_a_refused_result_is_due_again_and_a_delivered_one_only_when_it_is_said_to_be_lost(
-    run: Run, flow: Flow
+    run: Typed, flow: Flow
 ) -> None:
     study = Series().study_uid
     assert run("resend", study) == (0, "2 results of job 1 are due again.\n")
@@ -92,7 +73,7 @@ def test_a_refused_result_is_due_again_and_a_delivered_one_only_when_it_is_said_
     assert [entry.actor for entry in flow.audit("results resent")] == ["operator"] * 2
 
 
-def test_what_retention_removed_cannot_be_sent_again(run: Run, flow: Flow) -> None:
+def test_what_retention_removed_cannot_be_sent_again(run: Typed, flow: Flow) -> None:
     change(flow, update(tables.result).values(purged_at=AT))
     assert "removed by retention" in run("resend", Series().study_uid)[1]
     assert {state for _, _, state in flow.outbox()} == {"refused"}
@@ -107,13 +88,13 @@ def test_what_retention_removed_cannot_be_sent_again(run: Run, flow: Flow) -> No
         (("destinations", "resume", "NOBODY"), "There is no destination NOBODY;"),
     ],
 )
-def test_what_is_not_there_is_said(run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_what_is_not_there_is_said(run: Typed, arguments: tuple[str, ...], said: str) -> None:
     code, printed = run(*arguments)
     assert code == 1
     assert printed.startswith(f"nodus: {said}")
 
 
-def test_a_destination_is_paused_once_and_resumed(run: Run, flow: Flow) -> None:
+def test_a_destination_is_paused_once_and_resumed(run: Typed, flow: Flow) -> None:
     assert run("destinations", "pause", "PACS")[0] == 0
     assert run("destinations", "pause", "PACS") == (1, "nodus: A destination cannot go from paused to paused.\n")
     assert json.loads(run("status", "--json")[1])["destinations"] == {"paused": 1}

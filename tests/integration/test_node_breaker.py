@@ -8,12 +8,9 @@ from node.catalog import breakers, outbox
 from node.catalog.session import Catalog
 from node.domain.breaker import OPENS_AFTER, BreakerState
 from node.domain.delivery import OutboxState
-from node.domain.peers import Destination
 from node.errors import IllegalMove, PeerFailed
-from node.flow import release
-from tests.deliveries import PACS, SEG, SR, Delivering, Pacs, names, with_results
-from tests.flow import Flow
-from tests.studies import AT, Series, after
+from tests.deliveries import SEG, SR, Delivering, Pacs, names, two_destinations, with_results
+from tests.studies import AT
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
@@ -153,13 +150,7 @@ def test_a_node_that_was_killed_during_a_trial_tries_again_at_once(catalog: Cata
 
 
 def test_another_destination_gets_everything_meanwhile(catalog: Catalog) -> None:
-    flow = Flow(catalog)
-    first, second = flow.destination(PACS, Destination("OTHER", "h", 2))
-    flow.receive(Series().headers())
-    flow.complete(after(3))
-    flow.finish(1, after(3))
-    release.step(catalog, AT)
-    down, up = Delivering(flow, first, Pacs(away=True)), Delivering(flow, second)
+    down, up = two_destinations(catalog, Pacs(away=True))
     down.until_it_opens()
     assert up.step()
     assert (up.breaker.state, up.states()) == (CLOSED, ["due", "due", "delivered", "delivered"])

@@ -1,7 +1,6 @@
 """The operator's commands on a data directory: what they print, and exit code 0 only when all is well."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,22 +12,18 @@ from node.catalog import audit, jobs, tables
 from node.catalog.session import Catalog
 from node.domain.audit import Event, EventKind
 from node.domain.peers import Destination
-from tests.conftest import AUDIT_KEY
+from tests.conftest import Typed
 from tests.flow import Flow
 from tests.servers import answering_pacs
 from tests.studies import Series, after
 
-Run = Callable[..., tuple[int, str]]
 SHORT = Series("short", count=20)
 
 
 @pytest.fixture
-def flow(data: Path, sqlite_template: Path) -> Flow:
+def flow(left_catalog: Catalog) -> Flow:
     """A data directory that a node has left: one study read and delivered, one not analysed."""
-    (data / "nodus.db").write_bytes(sqlite_template.read_bytes())
-    (data / "audit.key").write_bytes(AUDIT_KEY)
-    (data / "audit.key").chmod(0o600)
-    left = Flow(Catalog(f"sqlite:///{data}/nodus.db", AUDIT_KEY))
+    left = Flow(left_catalog)
     left.destination(Destination("PACS", "127.0.0.1", 1))
     left.receive(Series().headers())
     left.receive(SHORT.headers())
@@ -39,23 +34,9 @@ def flow(data: Path, sqlite_template: Path) -> Flow:
 
 
 @pytest.fixture
-def run(
-    flow: Flow, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """`nodus ARGUMENTS` on that directory; returns the exit code and what was printed."""
-    monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "0")
-    monkeypatch.setenv("NODUS_MINIMUM_FREE_FRACTION", "0")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["nodus", *arguments, "--data", str(data)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
-
-    return invoke
+def run(flow: Flow, data: Path, typed: Typed) -> Typed:
+    """`nodus ARGUMENTS` on that directory."""
+    return lambda *arguments: typed(*arguments, "--data", str(data))
 
 
 def worker_is_there(flow: Flow) -> None:
@@ -65,7 +46,7 @@ def worker_is_there(flow: Flow) -> None:
     flow.catalog.close()
 
 
-def test_status_counts_and_is_well(run: Run, flow: Flow) -> None:
+def test_status_counts_and_is_well(run: Typed, flow: Flow) -> None:
     worker_is_there(flow)
     code, said = run("status", "--json")
     assert code == 0
@@ -95,7 +76,7 @@ def test_status_counts_and_is_well(run: Run, flow: Flow) -> None:
         "a result for nobody",
     ],
 )
-def test_status_ends_with_one_when_something_needs_a_person(run: Run, flow: Flow, trouble: object) -> None:
+def test_status_ends_with_one_when_something_needs_a_person(run: Typed, flow: Flow, trouble: object) -> None:
     worker_is_there(flow)
     assert run("status")[0] == 0
     with flow.catalog.writing() as session:
@@ -115,7 +96,7 @@ def test_status_ends_with_one_when_something_needs_a_person(run: Run, flow: Flow
     ],
     ids=["due and never failed", "failing since a moment ago", "a job in hand"],
 )  # fmt: skip
-def test_what_goes_its_way_is_well(run: Run, flow: Flow, fine: object) -> None:
+def test_what_goes_its_way_is_well(run: Typed, flow: Flow, fine: object) -> None:
     worker_is_there(flow)
     with flow.catalog.writing() as session:
         session.execute(fine)  # type: ignore[call-overload]
@@ -132,7 +113,7 @@ def test_what_goes_its_way_is_well(run: Run, flow: Flow, fine: object) -> None:
     ],
     ids=["a newer job stands for the study", "its files were removed", "the destination is used no more"],
 )
-def test_a_refused_result_that_nobody_misses_is_well(run: Run, flow: Flow, because: object) -> None:
+def test_a_refused_result_that_nobody_misses_is_well(run: Typed, flow: Flow, because: object) -> None:
     worker_is_there(flow)
     with flow.catalog.writing() as session:
         session.execute(update(tables.outbox).values(state="refused"))
@@ -145,13 +126,13 @@ def test_a_refused_result_that_nobody_misses_is_well(run: Run, flow: Flow, becau
     assert (code, json.loads(said)["results_refused"]) == (0, 0)
 
 
-def test_status_ends_with_one_when_the_disk_is_low(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_ends_with_one_when_the_disk_is_low(run: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "1e9")
     code, said = run("status", "--json")
     assert (code, json.loads(said)["disk_low"]) == (1, True)
 
 
-def test_studies_are_listed_newest_first(run: Run) -> None:
+def test_studies_are_listed_newest_first(run: Typed) -> None:
     code, said = run("studies", "--json")
     rows = json.loads(said)
     assert code == 0
@@ -163,7 +144,7 @@ def test_studies_are_listed_newest_first(run: Run) -> None:
     assert SHORT.study_uid in run("studies")[1]
 
 
-def test_one_study_tells_why_it_was_not_read(run: Run) -> None:
+def test_one_study_tells_why_it_was_not_read(run: Typed) -> None:
     code, said = run("studies", SHORT.study_uid)
     assert code == 0
     assert "outcome: not analysed There are fewer than 40 slices." in said
@@ -174,17 +155,17 @@ def test_one_study_tells_why_it_was_not_read(run: Run) -> None:
     assert "token" not in told["jobs"][0]
 
 
-def test_a_study_that_is_not_there_is_said(run: Run) -> None:
+def test_a_study_that_is_not_there_is_said(run: Typed) -> None:
     assert run("studies", "1.2.3") == (1, "nodus: There is no such study.\n")
 
 
-def test_jobs_can_be_chosen_by_state(run: Run) -> None:
+def test_jobs_can_be_chosen_by_state(run: Typed) -> None:
     assert [row["id"] for row in json.loads(run("jobs", "--json")[1])] == [2, 1]
     assert [row["id"] for row in json.loads(run("jobs", "--state", "done", "--json")[1])] == [1]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's socket, never closed
-def test_destinations_show_what_waits_and_echo_whether_they_answer(run: Run) -> None:
+def test_destinations_show_what_waits_and_echo_whether_they_answer(run: Typed) -> None:
     (row,) = json.loads(run("destinations", "--json")[1])
     assert (row["ae_title"], row["outbox"], row["enabled"]) == ("PACS", {"held": 2}, 1)
     code, said = run("destinations", "echo", "--json")
@@ -192,7 +173,7 @@ def test_destinations_show_what_waits_and_echo_whether_they_answer(run: Run) -> 
     assert json.loads(said)[0]["answer"] == "PACS at 127.0.0.1:1 cannot be reached, or ended the association at once."
 
 
-def test_a_destination_without_a_host_costs_nobody_else_the_answer(run: Run, flow: Flow) -> None:
+def test_a_destination_without_a_host_costs_nobody_else_the_answer(run: Typed, flow: Flow) -> None:
     with answering_pacs() as pacs:
         flow.destination(Destination("PACS", "127.0.0.1", pacs.port), Destination("GONE", "pacs.invalid", 104))
         flow.catalog.close()
@@ -203,7 +184,7 @@ def test_a_destination_without_a_host_costs_nobody_else_the_answer(run: Run, flo
     }  # fmt: skip
 
 
-def test_a_sender_can_be_allowed_and_denied(run: Run) -> None:
+def test_a_sender_can_be_allowed_and_denied(run: Typed) -> None:
     assert run("senders", "allow", "CT1@10.0.0.5") == (0, "CT1 from 10.0.0.5/32 is allowed.\n")
     assert run("senders", "deny", "*@10.0.0.0/24") == (0, "* from 10.0.0.0/24 is denied.\n")
     rows = json.loads(run("senders", "--json")[1])
@@ -213,7 +194,7 @@ def test_a_sender_can_be_allowed_and_denied(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[red]X", ":smile:", "A@B"])
-def test_a_name_that_a_stranger_chose_is_shown_as_it_is_and_can_be_allowed(run: Run, flow: Flow, name: str) -> None:
+def test_a_name_that_a_stranger_chose_is_shown_as_it_is_and_can_be_allowed(run: Typed, flow: Flow, name: str) -> None:
     assert run("senders", "deny", f"{name}@10.0.0.5") == (0, f"{name} from 10.0.0.5/32 is denied.\n")
     assert name in run("senders")[1]
     with flow.catalog.writing() as session:
@@ -224,7 +205,7 @@ def test_a_name_that_a_stranger_chose_is_shown_as_it_is_and_can_be_allowed(run: 
     assert name in said
 
 
-def test_what_steers_a_terminal_is_not_printed(run: Run, flow: Flow) -> None:
+def test_what_steers_a_terminal_is_not_printed(run: Typed, flow: Flow) -> None:
     with flow.catalog.writing() as session:
         audit.append(session, Event(EventKind.ASSOCIATION_REFUSED, actor="\x1b[2J\x9b31mCT"))
     flow.catalog.close()
@@ -235,14 +216,14 @@ def test_what_steers_a_terminal_is_not_printed(run: Run, flow: Flow) -> None:
 
 
 @pytest.mark.parametrize("caller", ["CT1@nowhere", "@10.0.0.5", "A TITLE TOO LONG TO BE ONE@10.0.0.5", "CT1@", "CT1"])
-def test_what_is_no_caller_is_refused_in_a_sentence(run: Run, caller: str) -> None:
+def test_what_is_no_caller_is_refused_in_a_sentence(run: Typed, caller: str) -> None:
     code, said = run("senders", "allow", caller)
     assert code == 1
     assert said.startswith("nodus: ")
     assert said.count("\n") == 1
 
 
-def test_the_audit_trail_is_listed_verified_and_exported(run: Run, flow: Flow) -> None:
+def test_the_audit_trail_is_listed_verified_and_exported(run: Typed, flow: Flow) -> None:
     code, said = run("audit", "verify", "--json")
     rows = json.loads(said)["rows"]
     assert (code, json.loads(said)["problems"]) == (0, [])
@@ -260,7 +241,7 @@ def test_the_audit_trail_is_listed_verified_and_exported(run: Run, flow: Flow) -
     assert "Row 2 was altered" in said
 
 
-def test_a_database_that_is_none_is_said(run: Run, data: Path) -> None:
+def test_a_database_that_is_none_is_said(run: Typed, data: Path) -> None:
     (data / "nodus.db").write_bytes(b"not a database at all, but long enough to look at" * 100)
     code, said = run("status")
     assert code == 1
@@ -269,14 +250,14 @@ def test_a_database_that_is_none_is_said(run: Run, data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["evaluate", "models"])
-def test_a_command_that_does_not_exist_asks_nobody_to_install_anything(run: Run, name: str) -> None:
+def test_a_command_that_does_not_exist_asks_nobody_to_install_anything(run: Typed, name: str) -> None:
     code, said = run(name)
     assert code == 2
     assert f"No such command '{name}'" in said
     assert "nodus[ai]" not in said
 
 
-def test_without_the_ai_extra_its_commands_say_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_ai_extra_its_commands_say_what_to_install(run: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.options, "_extras", dict)
     code, said = run("analyse")
     assert code == 1

@@ -5,7 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +16,10 @@ from node.catalog.session import Catalog
 from node.directory import catalog_of
 from node.errors import SettingsError
 from node.settings import Settings
-from tests.conftest import AUDIT_KEY
+from tests.conftest import AUDIT_KEY, Typed
 from tests.servers import Postgres
 from tests.servers import nodus as up
 from tests.servers.processes import START_WITHIN_S
-
-Nodus = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def nodus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nodus:
-    """`nodus ARGUMENTS`; returns the exit code and what was printed."""
-    monkeypatch.setenv("NODUS_MINIMUM_FREE_GIB", "0")
-    monkeypatch.setenv("NODUS_MINIMUM_FREE_FRACTION", "0")
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["nodus", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
-
-    return invoke
 
 
 @pytest.fixture
@@ -67,8 +48,8 @@ def modes(folder: Path) -> set[int]:
 
 
 @pytest.mark.usefixtures("_careless")
-def test_opening_a_database_that_others_can_read_closes_it_to_them(nodus: Nodus, left: Path) -> None:
-    assert nodus("status", "--data", str(left))[0] == 0
+def test_opening_a_database_that_others_can_read_closes_it_to_them(typed: Typed, left: Path) -> None:
+    assert typed("status", "--data", str(left))[0] == 0
     assert stat.S_IMODE(left.stat().st_mode) == 0o700
     assert modes(left) == {0o600}
 
@@ -100,22 +81,22 @@ def test_a_second_connection_does_not_drop_the_locks_of_the_first(left: Path) ->
      "destinations echo", "audit list", "audit verify", "audit export", "retain", "purge 1.2.3",
      "backup kept"],
 )  # fmt: skip
-def test_a_command_makes_nothing_where_no_node_has_run(nodus: Nodus, tmp_path: Path, command: str) -> None:
+def test_a_command_makes_nothing_where_no_node_has_run(typed: Typed, tmp_path: Path, command: str) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    code, said = nodus(*command.split(), "--data", str(empty))
+    code, said = typed(*command.split(), "--data", str(empty))
     assert (code, said) == (1, f"nodus: No node has run here: {empty} holds no catalog; `nodus up` makes one.\n")
     assert list(empty.iterdir()) == []
 
 
-def test_a_key_without_its_database_is_no_catalog(nodus: Nodus, left: Path) -> None:
+def test_a_key_without_its_database_is_no_catalog(typed: Typed, left: Path) -> None:
     (left / "nodus.db").unlink()
-    assert "No node has run here" in nodus("status", "--data", str(left))[1]
+    assert "No node has run here" in typed("status", "--data", str(left))[1]
     assert not (left / "nodus.db").exists()
 
 
 def test_the_database_of_another_installation_is_refused_in_a_sentence(
-    tmp_path: Path, nodus: Nodus, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, typed: Typed, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, other = tmp_path / "data", tmp_path / "other.db"
     with up(data) as node:
@@ -132,13 +113,13 @@ def test_the_database_of_another_installation_is_refused_in_a_sentence(
     ended = subprocess.run(command, capture_output=True, text=True, timeout=START_WITHIN_S, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr.splitlines(keepends=True)[-1]) == (1, "", refused)
     for asked in ("status", "retain", "backup kept"):
-        assert nodus(*asked.split(), "--data", str(data)) == (1, refused)
+        assert typed(*asked.split(), "--data", str(data)) == (1, refused)
     assert (data / "installation").read_text() == serial
 
 
-def test_a_data_directory_that_cannot_be_made_is_one_sentence(nodus: Nodus) -> None:
+def test_a_data_directory_that_cannot_be_made_is_one_sentence(typed: Typed) -> None:
     said = "nodus: The data directory /proc/nope cannot be used (No such file or directory); choose another --data.\n"
-    assert nodus("up", "--data", "/proc/nope") == (1, said)
+    assert typed("up", "--data", "/proc/nope") == (1, said)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +147,7 @@ def test_a_statement_on_postgresql_ends_within_a_minute_unless_the_url_says_othe
         catalog.close()
 
 
-def test_debug_shows_the_stack_wherever_it_stands(nodus: Nodus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_the_stack_wherever_it_stands(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in (["--debug", "up", "--data", "/proc/nope"], ["up", "--data", "/proc/nope", "--debug"]):
         monkeypatch.setattr("sys.argv", ["nodus", *arguments])
         with pytest.raises(SettingsError):

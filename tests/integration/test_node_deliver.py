@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from node.catalog.session import Catalog
-from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
 from node.flow import release
-from tests.deliveries import EVERYTHING, PACS, SEG, SR, Delivering, Pacs, names, with_results
-from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, Flow, results
+from tests.deliveries import EVERYTHING, SEG, SR, Pacs, names, two_destinations, with_results
+from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, results
 from tests.studies import AT, Series, after
 
 
@@ -61,13 +60,7 @@ def test_a_successor_waits_for_what_was_attempted_before_it(catalog: Catalog) ->
 
 
 def test_one_destination_that_is_down_does_not_hold_up_another(catalog: Catalog) -> None:
-    flow = Flow(catalog)
-    first, second = flow.destination(PACS, Destination("OTHER", "h", 2))
-    flow.receive(Series().headers())
-    flow.complete(after(3))
-    flow.finish(1, after(3))
-    release.step(catalog, AT)
-    down, up = Delivering(flow, first, Pacs(away=True)), Delivering(flow, second)
+    down, up = two_destinations(catalog, Pacs(away=True))
     down.step()
     up.step()
     assert up.states() == ["due", "due", "delivered", "delivered"]

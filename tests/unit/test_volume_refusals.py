@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, Sequence
 from pydicom.uid import MRImageStorage, RLELossless
 
-from node.errors import BadInput
+from node.errors import BadInput, Unavailable
 from tests.builders import Scan, ct_series, enhanced_ct, write_series
 from workers.volume import load_volume
 
@@ -98,6 +98,17 @@ def test_too_few_slices_are_refused(tmp_path: Path) -> None:
         load_volume(write_series(ct_series(HU[:5]), tmp_path))
     with pytest.raises(BadInput, match="0 slices"):
         load_volume([])
+
+
+def test_a_file_that_is_away_is_no_fault_of_the_images(tmp_path: Path) -> None:
+    """A shared volume that cannot be reached is tried again; it must not end as "not analysed"."""
+    paths = write_series(ct_series(HU), tmp_path)
+    paths[4].unlink()
+    with pytest.raises(Unavailable, match=r"cannot be read now \(ENOENT\)"):
+        load_volume(paths)
+    paths[4].mkdir()
+    with pytest.raises(Unavailable, match=r"cannot be read now \(EISDIR\)"):
+        load_volume(paths)
 
 
 def test_gantry_tilt_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Headers of CT instances to image planes: one geometry and rescale for every frame, or BadInput."""
 
+import errno
 import struct
 import warnings
 import zlib
@@ -15,7 +16,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from node.errors import BadInput
+from node.errors import BadInput, Unavailable
 from workers.volume.grid import SliceSource
 
 MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
@@ -55,7 +56,8 @@ def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Turn what pydicom raises on broken files into BadInput, and pass over its warnings.
+    """Turn what pydicom raises on broken files into BadInput, and pass over its warnings. Raises Unavailable where the
+    system cannot read a file now: that says nothing about the images, and another attempt may.
 
     pydicom reads an element when it is asked for, so a broken one may show anywhere in the block. It warns about
     values that break a rule and can be used all the same.
@@ -65,7 +67,10 @@ def readable(what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except PARSE_ERRORS as error:
-        raise BadInput(f"{what[0].upper()}{what[1:]} cannot be read ({type(error).__name__}).") from error
+        said = f"{what[0].upper()}{what[1:]} cannot be read"
+        if isinstance(error, OSError) and error.errno:
+            raise Unavailable(f"{said} now ({errno.errorcode.get(error.errno, 'OSError')}).") from error
+        raise BadInput(f"{said} ({type(error).__name__}).") from error
 
 
 def require_one_series(headers: Sequence[Dataset]) -> None:
