@@ -16,11 +16,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
+
+from pydantic import TypeAdapter
 
 from node.domain.reception import (
     AssociationClosed,
     AssociationRefused,
-    Ending,
     InstanceRefused,
     QueryAnswered,
 )
@@ -34,7 +36,7 @@ MOST_BYTES = 256 << 20
 """Of all files: with SQL away for long, events beyond this are only logged."""
 
 Journaled = AssociationClosed | AssociationRefused | InstanceRefused | QueryAnswered
-_KINDS = {kind.__name__: kind for kind in (AssociationClosed, AssociationRefused, InstanceRefused, QueryAnswered)}
+_KINDS: dict[str, TypeAdapter[Journaled]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(Journaled)}
 
 
 def line_of(event: Journaled) -> bytes:
@@ -47,13 +49,12 @@ def event_of(line: bytes) -> Journaled:
     """The opposite of `line_of`. Raises ValueError for a line that is none of ours, or not whole."""
     try:
         values = json.loads(line)
-        kind = _KINDS[values.pop("event")]
-        values["at"] = datetime.fromisoformat(values["at"])
-        if kind is AssociationClosed:
-            values["ending"] = Ending(values["ending"])
-        return kind(**values)
+        event = _KINDS[values.pop("event")].validate_python(values)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError("This line is no event.") from error
+    if event.at.tzinfo is None:
+        raise ValueError("This event does not say in which time zone it happened.")
+    return event
 
 
 class JournalWriter:

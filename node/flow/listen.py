@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from node.catalog import audit, peers
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 200
 """Lines of the journal that share one transaction."""
+UNWRITABLE = (DataError, TypeError, ValueError)
+"""What a line raises that says something no row can hold; it would do so for ever."""
 
 
 class Listener:
@@ -86,13 +90,13 @@ class Listener:
     def step(self) -> bool:
         """Write down what happened. True when there is more.
 
-        A file that cannot be read or written down keeps no other back; the first such error is raised at the end.
+        A file that cannot be read keeps no other back; the first such error is raised at the end.
         """
         more, errors = False, []
         for name in self._journals.names():
             try:
                 more |= self._step(name)
-            except (OSError, TypeError, ValueError) as error:
+            except OSError as error:
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -102,15 +106,32 @@ class Listener:
         part = Part([], 0, 0, finished=False)
         grown = name not in self._read or self._journals.size(name) > self._read[name]
         if grown:
-            with self._catalog.writing() as session:
-                part = self._journals.read(name, read_so_far.position(session, name), BATCH)
-                _write_part(session, name, part)
+            part = self._write_down(name)
             self._read[name] = part.position
             if part.unreadable:
                 log.error("lines of the journal are unreadable", extra={"file": name, "lines": part.unreadable})
         if part.finished or (not grown and self._journals.is_finished(name, self._read[name])):
             self._remove(name)
-        return bool(part.events)
+        return bool(part.events or part.unreadable)
+
+    def _write_down(self, name: str) -> Part:
+        """The next part of a file; where SQL does not take it all, a single line, and that is passed over and told."""
+        try:
+            return self._write_lines(name, BATCH)
+        except UNWRITABLE:
+            pass
+        try:
+            return self._write_lines(name, 1)
+        except UNWRITABLE:
+            return self._write_lines(name, 1, passed_over=True)
+
+    def _write_lines(self, name: str, most: int, *, passed_over: bool = False) -> Part:
+        with self._catalog.writing() as session:
+            part = self._journals.read(name, read_so_far.position(session, name), most)
+            if passed_over:
+                part = replace(part, events=[], unreadable=part.unreadable + len(part.events))
+            _write_part(session, name, part)
+        return part
 
     def _remove(self, name: str) -> None:
         self._journals.remove(name)

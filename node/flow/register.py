@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -179,9 +179,18 @@ def register(catalog: Catalog, spool: Spool, batch: Sequence[Arrival], *, last_t
     with Decoder() as decoder:
         comparing = partial(compared_files, decoded=decoder.digest, last_try=last_try)
         for part in _parts(batch):
-            compared: Compared = {}
-            while unknown := _enter(catalog, spool, part, compared):
-                compared |= {pair: kind_of(spool, pair, others, comparing) for pair, others in unknown.items()}
+            _register_part(catalog, spool, part, lambda pair, others: kind_of(spool, pair, others, comparing))
+
+
+def _register_part(
+    catalog: Catalog, spool: Spool, part: Sequence[Arrival], compare: Callable[[Pair, list[str]], VersionKind]
+) -> None:
+    compared: Compared = {}
+    while True:
+        try:
+            return _enter(catalog, spool, part, compared)
+        except _Uncompared as first:
+            compared |= {pair: compare(pair, others) for pair, others in first.pairs.items()}
 
 
 def _parts(batch: Sequence[Arrival]) -> list[list[Arrival]]:
@@ -196,8 +205,16 @@ def _parts(batch: Sequence[Arrival]) -> list[list[Arrival]]:
     return [list(part.values()) for part in parts]
 
 
-def _enter(catalog: Catalog, spool: Spool, batch: Sequence[Arrival], compared: Compared) -> dict[Pair, list[str]]:
-    """Enter a batch, or nothing of it: then these must be compared first, and with these others of the instance."""
+class _Uncompared(Exception):
+    """Pairs of versions that must be compared first, and the other versions of each."""
+
+    def __init__(self, pairs: dict[Pair, list[str]]) -> None:
+        super().__init__()
+        self.pairs = pairs
+
+
+def _enter(catalog: Catalog, spool: Spool, batch: Sequence[Arrival], compared: Compared) -> None:
+    """Enter a batch, or nothing of it. Raises _Uncompared."""
     with catalog.writing() as session:
         known = studies.known_paths(session, [arrival.path for arrival in batch])
         _come_again(session, spool, [arrival for arrival in batch if arrival.path in known])
@@ -209,12 +226,12 @@ def _enter(catalog: Catalog, spool: Spool, batch: Sequence[Arrival], compared: C
                 pair = (earlier[0].path, arrival.path)
                 unknown[pair] = [version.path for version in earlier[1:]]
         unknown = {pair: others for pair, others in unknown.items() if pair not in compared}
-        if not unknown:
-            settled = _settled(session, new, versions, compared)
-            if settled:
-                studies.register(session, settled)
-            _tell(session, batch, settled)
-    return unknown
+        if unknown:
+            raise _Uncompared(unknown)
+        settled = _settled(session, new, versions, compared)
+        if settled:
+            studies.register(session, settled)
+        _tell(session, batch, settled)
 
 
 def _come_again(session: Session, spool: Spool, known: Sequence[Arrival]) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import update
@@ -10,10 +11,11 @@ from sqlalchemy import update
 from node.catalog import studies, tables
 from node.catalog.session import Catalog
 from node.domain.retention import Finished, Why
+from node.flow import register
 from node.spool import Spool
 from tests.conftest import AUDIT_KEY
 from tests.keeping import AT, IMAGES, Keeping, after
-from tests.studies import Series
+from tests.studies import Series, keep_all
 
 CHEST = Series("1", count=IMAGES)
 CORRECTED = CHEST.having(PatientName="Right^Person")
@@ -81,6 +83,24 @@ def test_a_duplicate_that_comes_again_counts_when_what_counted_was_removed(keepi
     come(keeping, twice, 2000)
     assert versions(keeping) == {"authoritative": IMAGES + 1, "duplicate": IMAGES}
     assert [job["kind"] for job in keeping.flow.jobs()] == ["analysis", "notice", "analysis"]
+
+
+def test_what_came_back_and_could_not_be_told_counts_as_gone_until_it_is(
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a version in its batch that cannot be compared now: no change of a batch lasts without its audit row."""
+    keeping.finished("1")
+    purge(keeping)
+    come(keeping, CHEST, 1000, range(3, 4))
+    kept = keep_all(keeping.flow.spool, [*CHEST.payloads(range(3)), *CHEST.having(StationName="X").payloads([3])])
+    before = keeping.flow.audit()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="away"):
+        patch.setattr(register, "compared_files", Mock(side_effect=OSError("away")))
+        register.register(keeping.flow.catalog, keeping.flow.spool, kept)
+    assert (len(keeping.flow.rows(tables.instance, purged_at=None)), keeping.flow.audit()) == (1, before)
+    register.register(keeping.flow.catalog, keeping.flow.spool, kept, last_try=True)
+    assert len(keeping.flow.rows(tables.instance, purged_at=None)) == 5
+    assert len(keeping.flow.audit()) > len(before)
 
 
 def test_a_duplicate_of_what_was_corrected_never_counts(keeping: Keeping) -> None:

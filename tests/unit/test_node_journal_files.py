@@ -37,7 +37,17 @@ def test_an_event_comes_back_as_it_was_from_one_line(event: Journaled) -> None:
     assert event_of(line) == event
 
 
-@pytest.mark.parametrize("line", [b"", b"\0\0\0", b"[]", b"1", b"{}", b'{"event": "Other"}', line_of(EVENTS[0])[:-20]])
+NO_EVENTS = [b"", b"\0\0\0", b"[]", b"1", b"{}", b'{"event": "Other"}', b'{"event": []}', line_of(EVENTS[0])[:-20]]
+BAD_VALUES = [
+    line_of(EVENTS[0]).replace(b"12", b'"a dozen"'),
+    line_of(EVENTS[0]).replace(b'"CT1"', b"null"),
+    line_of(EVENTS[0]).replace(b'"released"', b'"gone"'),
+    line_of(EVENTS[0]).replace(b"+00:00", b""),
+    line_of(EVENTS[1]).replace(b"7}", b"{}}"),
+]
+
+
+@pytest.mark.parametrize("line", NO_EVENTS + BAD_VALUES)
 def test_what_is_no_event_is_said_to_be_none(line: bytes) -> None:
     with pytest.raises(ValueError):
         event_of(line)
