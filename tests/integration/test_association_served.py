@@ -3,12 +3,15 @@
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import evt
+from pynetdicom.events import Event
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from node.dicom import contexts
 from node.dicom.places import Places
@@ -18,31 +21,39 @@ from node.dicom.upper_layer.provider import LONGEST_COMMAND_BYTES, LONGEST_GATHE
 from node.domain.peers import Sender, Standing
 from node.run import bind
 from node.spool import Spool
-from tests.sender import COMMAND, DATA, Ended, Rejected, Scanner, _pdu, command_set
+from tests.sender import COMMAND, DATA, LAST, Ended, Rejected, Scanner, _pdu, command_set
 from tests.servers import eventually
 
 KIND = (CTImageStorage, ExplicitVRLittleEndian)
+FIND = (str(StudyRootQueryRetrieveInformationModelFind), str(ImplicitVRLittleEndian))
 MAXIMUM_PDU = 4096
+QUESTIONS = 80
+BLOCKED_AFTER_S = 3.0
+"""A listener that reads on makes room much faster."""
 
 
 @contextmanager
-def prepared(folder: Path) -> Iterator[tuple[StoreSCP, int]]:
+def prepared(
+    folder: Path, on_find: Callable[[Event], Iterator[object]] | None = None
+) -> Iterator[tuple[StoreSCP, int]]:
     """A listener in this process that knows everybody here, and its port."""
     spool = Spool(folder, minimum_free_bytes=0, minimum_free_fraction=0.0)
     spool.prepare()
     places = Places(folder / "associations", 10, 10)
     places.prepare()
-    scp = StoreSCP(Listening("NODUS", MAXIMUM_PDU, 5.0, 5.0), spool, places, lambda _: None, lambda _: None)
+    scp = StoreSCP(
+        Listening("NODUS", MAXIMUM_PDU, 5.0, 30.0 if on_find else 5.0), spool, places, lambda _: None, lambda _: None
+    )
     scp.know([Sender("*", "127.0.0.0/8", Standing.ALLOWED)])
     with bind("127.0.0.1", 0, "--port") as listener:
-        scp.prepare(listener, contexts.accepted(), ())
+        scp.prepare(listener, contexts.accepted(), ((evt.EVT_C_FIND, on_find),) if on_find else ())
         yield scp, listener.getsockname()[1]
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[int]:
+def serving(folder: Path, on_find: Callable[[Event], Iterator[object]] | None = None) -> Iterator[int]:
     """The same, serving until the end of the block."""
-    with prepared(folder) as (scp, port):
+    with prepared(folder, on_find) as (scp, port):
         thread = threading.Thread(target=scp.serve, daemon=True)
         thread.start()
         try:
@@ -123,3 +134,36 @@ def test_a_message_that_is_no_store_and_never_ends_is_broken_off(tmp_path: Path)
         ended = is_broken_off(one, _pdu(DATA, struct.pack(">IBB", 4002, 1, 0) + bytes(4000)), LONGEST_GATHERED_BYTES)
         one.socket.close()
     assert ended
+
+
+def question() -> bytes:
+    """A C-FIND with half a megabyte of keys."""
+    find = {0x0002: FIND[0].encode() + b"\0", 0x0100: b"\x20\0", 0x0110: b"\1\0", 0x0700: b"\0\0", 0x0800: b"\1\0"}
+    command = command_set(find)
+    pdus = _pdu(DATA, struct.pack(">IBB", len(command) + 2, 1, COMMAND | LAST) + command)
+    pdus += _pdu(DATA, struct.pack(">IBB", 4002, 1, 0) + bytes(4000)) * 125
+    return pdus + _pdu(DATA, struct.pack(">IBB", 2, 1, LAST))
+
+
+def test_who_asks_on_without_waiting_for_an_answer_is_read_no_further_and_answered_in_the_end(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def slow(_: Event) -> Iterator[object]:
+        go_on.wait(60.0)
+        yield from ()
+
+    with serving(tmp_path, slow) as port:
+        one = Scanner(port, [FIND])
+        asked, sent = memoryview(question() * QUESTIONS), 0
+        one.socket.settimeout(BLOCKED_AFTER_S)
+        with suppress(TimeoutError):
+            while sent < len(asked):
+                sent += one.socket.send(asked[sent : sent + (1 << 16)])
+        assert sent < len(asked)
+        go_on.set()
+        one.socket.settimeout(60.0)
+        rest = threading.Thread(target=one.socket.sendall, args=(asked[sent:],), daemon=True)
+        rest.start()
+        assert [one.read_pdu()[0] for _ in range(QUESTIONS)] == [DATA] * QUESTIONS
+        rest.join()
+        one.release()

@@ -1,12 +1,13 @@
 """An association that was accepted: its negotiation is pynetdicom's, its C-STORE requests go to sinks."""
 
+import queue
 import socket
 import ssl
 import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pynetdicom import AE
 from pynetdicom._globals import MODE_ACCEPTOR
@@ -49,14 +50,16 @@ class Connection:
 class _Checkpoint(threading.Event):
     """Stands in for the event that pynetdicom's association loop passes each turn: there it sleeps until needed."""
 
-    def __init__(self, attention: threading.Event) -> None:
+    def __init__(self, attention: threading.Event, messages: queue.Queue[Any]) -> None:
         super().__init__()
         self._attention = attention
+        self._messages = messages
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the checkpoint, then for something to do (at most 0.5 s: the idle timer is looked at there)."""
         passed = super().wait(timeout)
-        self._attention.wait(0.5)
+        if self._messages.empty():  # each turn takes one
+            self._attention.wait(0.5)
         self._attention.clear()
         return passed
 
@@ -71,7 +74,7 @@ class StreamingAssociation(Association):
         self.is_admitted = False
         """Set by the service: until then it is cut when its time is over."""
         self.attention = threading.Event()
-        self._reactor_checkpoint = _Checkpoint(self.attention)
+        self._reactor_checkpoint = _Checkpoint(self.attention, self.dimse.msg_queue)
         self._reactor_checkpoint.set()
         self.dul = StreamingDUL(self)
         self.acse_timeout = ae.acse_timeout

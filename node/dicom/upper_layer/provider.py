@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LONGEST_COMMAND_BYTES = 1 << 16
 LONGEST_GATHERED_BYTES = 1 << 20
 """Of a message that is no C-STORE: pynetdicom holds it in memory until it is whole."""
+MOST_UNANSWERED = 16
+"""Messages of a peer that does not wait for its answers; the next is left on the wire until one of them is served."""
 LONGEST_REQUEST_BYTES = 1 << 20
 """Of an A-ASSOCIATE-RQ: 128 presentation contexts in every transfer syntax are a third of it."""
 INVALID_PDU = "Evt19"
@@ -141,7 +143,7 @@ class StreamingDUL(DULServiceProvider):
     def _wait(self) -> bool:
         """Sleep until the peer or our own side has something; True when the connection is to be looked at."""
         sock = self.socket.socket if self.socket else None
-        if sock is None:
+        if sock is None or self._has_enough_to_do():
             if not _readable(0.05, self._wakened):
                 return False
         elif isinstance(sock, ssl.SSLSocket) and sock.pending():
@@ -153,6 +155,10 @@ class StreamingDUL(DULServiceProvider):
                 return closing or sock in ready
         self._wakened.recv(4096)
         return False
+
+    def _has_enough_to_do(self) -> bool:
+        waiting: int = self.assoc.dimse.msg_queue.qsize()
+        return self.state_machine.current_state == "Sta6" and waiting >= MOST_UNANSWERED
 
     def _is_transport_event(self) -> bool:
         if self.state_machine.current_state == "Sta13":
