@@ -12,10 +12,7 @@ from node.audit.anchor import Anchors, load_or_make_key
 from node.catalog.session import Catalog
 from node.errors import DataDirectoryInUse, SettingsError
 from node.settings import Settings
-from node.spool import write_durably
 
-INSTALLATION = "installation"
-"""Holds the serial number of the installation whose files are here: another database knows nothing of them."""
 UNFINISHED = "restore.unfinished"
 """A file that says so of a data directory."""
 
@@ -45,21 +42,6 @@ def catalog_of(settings: Settings) -> Catalog:
     """The catalog of a data directory. Creates the directory and the audit key where they are missing."""
     private_folder(settings.data)
     return Catalog(settings.database, load_or_make_key(settings.data / "audit.key"))
-
-
-def require_own(data: Path, serial: str | None) -> None:
-    """Refuse the database of another installation; what is here would look like nobody's. Raises SettingsError."""
-    if (data / INSTALLATION).exists() and (data / INSTALLATION).read_text().strip() != serial:
-        raise SettingsError(
-            f"The database is not the one that {data} belongs to: correct database_url. If that one is lost for good, "
-            f"remove {data / INSTALLATION}, and what was received is registered anew."
-        )
-
-
-def own(data: Path, serial: str) -> None:
-    """Write down to which installation a data directory belongs, where nothing says so yet."""
-    if not (data / INSTALLATION).exists():
-        write_durably(data / INSTALLATION, f"{serial}\n".encode())
 
 
 def has_catalog(settings: Settings) -> bool:

@@ -35,10 +35,8 @@ from node.directory import (
     catalog_of,
     disk_of,
     only_node,
-    own,
     reason_of,
     removing_files,
-    require_own,
     usable,
 )
 from node.domain.audit import Event, EventKind
@@ -49,6 +47,7 @@ from node.domain.reception import OpenAssociations
 from node.errors import SettingsError
 from node.flow import alert, complete, deliver, enqueue, register, release, senders, sweep
 from node.flow.clock import Clock, steady_s
+from node.flow.inbox import Inbox
 from node.flow.listen import Listener
 from node.flow.loop import Loop
 from node.flow.retain import Retain
@@ -187,14 +186,14 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_ag
     catalog.migrate()
     with catalog.writing() as session:
         serial = installation.make(session)
-        require_own(settings.data, serial)
+        installation.require_own(settings.data, serial)
         ahead.bring_back(session, begun_at, 2 * LONGEST_WAIT)  # the clock may have been set back since we ran
         control.end_drain(session, "node", _now())  # whoever starts a node wants it to work
         senders.configure(session, configured)
         configure_destinations(session, [each.destination() for each in settings.destinations])
     with usable(settings.data):
-        own(settings.data, serial)
-    metrics, inbox, associations = Metrics(), register.Inbox(), OpenAssociations()
+        installation.own(settings.data, serial)
+    metrics, inbox, associations = Metrics(), Inbox(), OpenAssociations()
     listener = Listener(catalog, journals_of(settings), inbox, associations, metrics)
     worker = worker_of(settings)
     loops: list[Loop] = []
@@ -227,7 +226,7 @@ def configure_destinations(session: Session, wanted: Sequence[Destination]) -> N
         audit.append(session, Event(EventKind.DESTINATION_CHANGED, actor="settings", detail=detail))
 
 
-def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) -> list[Loop]:
+def _loops(node: Node, inbox: Inbox, associations: OpenAssociations) -> list[Loop]:
     """The arrows of the data's way, in its order."""
     catalog, settings = node.catalog, node.settings
     spool = spool_of(settings)
@@ -265,7 +264,7 @@ def _loops(node: Node, inbox: register.Inbox, associations: OpenAssociations) ->
     ]
 
 
-def _watching(node: Node, inbox: register.Inbox) -> list[Loop]:
+def _watching(node: Node, inbox: Inbox) -> list[Loop]:
     """What needs a person is found, and told."""
     catalog, settings = node.catalog, node.settings
     watch = alert.Watch(
@@ -280,7 +279,7 @@ def _watching(node: Node, inbox: register.Inbox) -> list[Loop]:
     return [Loop("alerts", watch.step, WATCH_EVERY_S, then=telling), *telling]
 
 
-def _register_rest(catalog: Catalog, spool: Spool, inbox: register.Inbox) -> bool:
+def _register_rest(catalog: Catalog, spool: Spool, inbox: Inbox) -> bool:
     """What an unfinished look at the whole spool did not reach is found at the next start."""
     return inbox.incomplete_since is None and register.step(catalog, spool, inbox)
 

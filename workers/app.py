@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 from node import logs, queue
 from node.catalog import jobs
 from node.catalog.instant import now_of
-from node.catalog.session import Catalog
-from node.errors import NodusError
+from node.errors import NodusError, SettingsError, Unavailable
 from node.settings import Settings, load
 from workers.tasks import Workplace, perform
 
@@ -62,20 +61,23 @@ def make_app(settings: Settings) -> Celery:
 
 def beat(settings: Settings, name: str, stop: threading.Event) -> None:
     """Say every few seconds that this worker is there, so that jobs are published for it; take it back at the end."""
-    catalog = Workplace(settings).catalog
+    workplace = Workplace(settings)
     while not stop.is_set():
-        _tell(catalog, lambda session: jobs.worker_seen(session, name, settings.worker_slots, now_of(session)))
+        _tell(workplace, lambda session: jobs.worker_seen(session, name, settings.worker_slots, now_of(session)))
         stop.wait(BEAT_EVERY_S)
-    _tell(catalog, lambda session: jobs.worker_gone(session, name))
+    _tell(workplace, lambda session: jobs.worker_gone(session, name))
 
 
-def _tell(catalog: Catalog, what: Callable[[Session], None]) -> None:
+def _tell(workplace: Workplace, what: Callable[[Session], None]) -> None:
     """One that fails is made good by the next; silence for good would stop every job."""
     try:
-        with catalog.writing() as session:
+        with workplace.catalog.writing() as session:
             what(session)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, Unavailable) as error:
         log.warning("the worker could not say that it is there", extra={"error": type(error).__name__})
+    except SettingsError as error:
+        log.critical("this worker is set up for another node, and ends", extra={"reason": str(error)})
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def prepare_or_end() -> None:

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from node.catalog import audit, findings, jobs, outbox, studies
+from node.catalog import audit, findings, installation, jobs, outbox, studies
 from node.catalog.instant import now_of
 from node.catalog.jobs import Job
 from node.catalog.revisions import record_failure
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind
 from node.domain.job import Failure, JobKind
-from node.errors import LeaseLost, NodusError, OutOfMemory
+from node.errors import LeaseLost, NodusError, OutOfMemory, Unavailable
 from node.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,8 +51,16 @@ class Workplace:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The catalog, with the key of its audit chain."""
-        return Catalog(self.settings.database, (self.settings.data / "audit.key").read_bytes())
+        """The catalog, with the key of its audit chain. Raises Unavailable before a node has run, and SettingsError for
+        a database whose files are not in the data directory: results saved there would be nobody's.
+        """
+        key = self.settings.data / "audit.key"
+        if not key.exists():
+            raise Unavailable(f"No node has run on {self.settings.data} yet: it holds no audit key.")
+        catalog = Catalog(self.settings.database, key.read_bytes())
+        with catalog.reading() as session:
+            installation.require_own(self.settings.data, installation.known(session))
+        return catalog
 
     @property
     def lease(self) -> timedelta:

@@ -13,9 +13,9 @@ from node import backup
 from node.admin.opened import opened
 from node.admin.view import View
 from node.backup.manifest import Watched
-from node.catalog import audit, overview, retention
+from node.catalog import audit, installation, overview, retention
 from node.catalog.session import Catalog
-from node.directory import UNFINISHED, anchors_of, keeping_files, only_node, own, reason_of, removing_files
+from node.directory import UNFINISHED, anchors_of, keeping_files, only_node, reason_of, removing_files
 from node.domain.audit import Detail, Event, EventKind
 from node.domain.retention import Finished, Why
 from node.errors import CatalogError, SettingsError, Unavailable
@@ -117,7 +117,7 @@ def restore(settings: Settings, folder: Path, watched: Watched) -> View:
         write_durably(data / UNFINISHED, b"")
         try:
             manifest = backup.restore(folder, backup.Target(data, settings.database), watched)
-            own(data, manifest.serial)
+            installation.own(data, manifest.serial)
         except BaseException:
             _empty(data)
             raise

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from node.catalog import installation
 from node.catalog.session import Catalog
-from node.directory import catalog_of, has_catalog, require_own
+from node.directory import catalog_of, has_catalog
 from node.errors import CatalogError, Unavailable
 from node.settings import Settings
 
@@ -25,7 +25,7 @@ def opened(settings: Settings) -> Iterator[Catalog]:
     try:
         catalog.require_migrated()
         with catalog.reading() as session:
-            require_own(settings.data, installation.known(session))
+            installation.require_own(settings.data, installation.known(session))
         yield catalog
     except OperationalError as error:
         raise CatalogError("The database does not answer, or is not one of Nodus.") from error

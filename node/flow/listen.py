@@ -26,7 +26,7 @@ from node.domain.reception import (
     QueryAnswered,
 )
 from node.domain.study import Arrival
-from node.flow.register import Inbox
+from node.flow.inbox import Inbox
 from node.journal import Journaled, JournalReader, JournalWriter, Part
 from node.metrics import Metrics
 

@@ -14,8 +14,9 @@ from node.domain.breaker import BreakerState
 from node.domain.delivery import LONGEST_WAIT
 from node.domain.reception import Ending
 from node.domain.retention import Retention
-from node.flow import complete, register
+from node.flow import complete
 from node.flow.clock import Clock
+from node.flow.inbox import Inbox
 from node.flow.retain import Retain
 from node.spool import Spool
 from tests.conftest import AUDIT_KEY
@@ -224,7 +225,7 @@ def test_a_study_sent_again_after_it_was_removed_and_the_clock_set_back_stays(
 
 def test_a_spool_is_not_read_again_and_again_because_the_clock_was_set_back() -> None:
     """A gap that was noted an hour ahead is no gap any more once the spool was read."""
-    inbox = register.Inbox()
+    inbox = Inbox()
     inbox._last_gap_at = datetime.now(UTC) + timedelta(hours=1)
     inbox.rescanned(datetime.now(UTC))
     assert inbox.incomplete_since is None

@@ -12,6 +12,7 @@ from node.catalog.session import Catalog
 from node.domain.alert import AlertKind
 from node.flow import register
 from node.flow.alert import Watch
+from node.flow.inbox import Inbox
 from node.spool import Spool
 from tests.flow import Flow
 from tests.received import data_set_of
@@ -46,7 +47,7 @@ def unreadable(file: Path) -> None:
 EVERY_DAMAGE: list[Damage] = [empty, cut_in_its_meta, cut_in_its_data_set, zeros, unreadable]
 
 
-def alerts(catalog: Catalog, inbox: register.Inbox) -> list[str]:
+def alerts(catalog: Catalog, inbox: Inbox) -> list[str]:
     Watch(catalog, lambda: (100.0, 10.0), lambda: [], damaged=lambda: len(inbox.damaged)).step()
     return [row["kind"] for row in Flow(catalog).rows(tables.alert) if row["cleared_at"] is None]
 
@@ -58,7 +59,7 @@ def test_a_damaged_file_is_told_once_and_holds_up_nobody(
     """The others are registered, and it is itself once it came again: acknowledged then means readable on disk."""
     stored = keep_all(spool, SERIES.payloads())
     damage(data / stored[2].path)
-    flow, inbox = Flow(catalog, spool), register.Inbox()
+    flow, inbox = Flow(catalog, spool), Inbox()
     for _ in range(2):
         register.step(catalog, spool, inbox)
         assert inbox.incomplete_since is None
@@ -91,7 +92,7 @@ def test_a_whole_image_whose_origin_is_damaged_is_registered_as_of_unknown_origi
     raw = file.read_bytes()
     assert raw.count(old) == 1
     file.write_bytes(raw.replace(old, new))
-    register.step(catalog, spool, register.Inbox())
+    register.step(catalog, spool, Inbox())
     rows = Flow(catalog).rows(tables.instance)
     assert sorted(row["calling_ae_title"] for row in rows) == ["", *["CT1"] * 4]
 

@@ -14,7 +14,9 @@ from node.catalog import outbox, studies, tables
 from node.catalog.session import Catalog
 from node.domain.delivery import ResultKind
 from node.domain.study import VersionKind
+from node.flow import inbox as inbox_module
 from node.flow import register
+from node.flow.inbox import BATCH, Inbox
 from node.spool import Spool
 from tests.flow import Flow, results
 from tests.studies import Series, after, arrivals, keep, keep_all, reception, with_ct
@@ -155,7 +157,7 @@ def test_everything_is_rebuilt_from_the_spool_when_the_rows_are_gone(catalog: Ca
         for table in EVERYTHING
     }
     forget_everything(catalog)
-    register.step(catalog, spool, register.Inbox())
+    register.step(catalog, spool, Inbox())
     after_rebuild = {
         table.name: sorted(str({k: v for k, v in row.items() if k not in ignored}) for row in flow.rows(table))
         for table in EVERYTHING
@@ -172,7 +174,7 @@ def test_the_first_version_is_still_the_first_after_a_rebuild(catalog: Catalog, 
             register.register(catalog, spool, [keep(spool, payload, reception(after(second)))])
     first = {row["path"] for row in flow.rows(tables.instance) if row["version"] == VersionKind.AUTHORITATIVE}
     forget_everything(catalog)
-    register.step(catalog, spool, register.Inbox())
+    register.step(catalog, spool, Inbox())
     rebuilt = {row["path"] for row in flow.rows(tables.instance) if row["version"] == VersionKind.AUTHORITATIVE}
     assert rebuilt == first
     assert flow.study(many.study_uid)["last_received_at"] == after(1)
@@ -183,7 +185,7 @@ def test_a_file_that_cannot_be_read_is_logged_and_does_not_hold_up_the_others(
 ) -> None:
     keep_all(spool, SERIES.payloads())
     (data / "spool/instances/000" / ("0" * 64 + "-" + "1" * 64 + ".dcm")).write_bytes(b"garbage")
-    inbox = register.Inbox()
+    inbox = Inbox()
     register.step(catalog, spool, inbox)
     assert len(Flow(catalog).rows(tables.instance)) == 5
     assert inbox.incomplete_since is None
@@ -191,26 +193,26 @@ def test_a_file_that_cannot_be_read_is_logged_and_does_not_hold_up_the_others(
 
 
 def test_an_empty_spool_has_nothing_to_register(catalog: Catalog, spool: Spool) -> None:
-    inbox = register.Inbox()
+    inbox = Inbox()
     assert register.step(catalog, spool, inbox) is False
     assert inbox.incomplete_since is None
     assert Flow(catalog).audit() == []
 
 
 def test_more_than_a_batch_is_registered_in_several_transactions(catalog: Catalog) -> None:
-    inbox = register.Inbox()
+    inbox = Inbox()
     inbox.rescanned(after(1e9))
-    for arrival in arrivals(Series(count=register.BATCH + 1).headers()):
+    for arrival in arrivals(Series(count=BATCH + 1).headers()):
         inbox.put(arrival)
     flow = Flow(catalog)
     assert register.step(catalog, flow.spool, inbox) is True
-    assert len(flow.rows(tables.instance)) == register.BATCH
+    assert len(flow.rows(tables.instance)) == BATCH
     assert register.step(catalog, flow.spool, inbox) is False
-    assert len(flow.rows(tables.instance)) == register.BATCH + 1
+    assert len(flow.rows(tables.instance)) == BATCH + 1
 
 
 def test_a_batch_stays_in_the_inbox_while_the_database_is_away(spool: Spool, tmp_path: Path) -> None:
-    inbox = register.Inbox()
+    inbox = Inbox()
     inbox.rescanned(after(1e9))
     inbox.put(arrivals(SERIES.headers())[0])
     away = Catalog(f"sqlite:///{tmp_path}/no/such/folder/nodus.db", b"")
@@ -222,8 +224,8 @@ def test_a_batch_stays_in_the_inbox_while_the_database_is_away(spool: Spool, tmp
 
 
 def test_what_does_not_fit_into_memory_is_found_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "INBOX_LIMIT", 3)
-    inbox = register.Inbox()
+    monkeypatch.setattr(inbox_module, "INBOX_LIMIT", 3)
+    inbox = Inbox()
     inbox.rescanned(after(1e9))
     for arrival in arrivals(SERIES.headers()):
         inbox.put(arrival)
@@ -235,8 +237,8 @@ def test_what_does_not_fit_into_memory_is_found_on_disk(monkeypatch: pytest.Monk
 def test_what_goes_missing_while_the_disk_is_looked_at_is_looked_for_again(
     monkeypatch: pytest.MonkeyPatch, gap: str
 ) -> None:
-    monkeypatch.setattr(register, "INBOX_LIMIT", 0)
-    inbox = register.Inbox()
+    monkeypatch.setattr(inbox_module, "INBOX_LIMIT", 0)
+    inbox = Inbox()
     begun_at = datetime.now(UTC)
     if gap == "lost receiver":
         inbox.must_rescan()
@@ -249,7 +251,7 @@ def test_what_goes_missing_while_the_disk_is_looked_at_is_looked_for_again(
 
 
 def test_the_catalog_knows_everything_up_to_the_oldest_file_that_waits() -> None:
-    inbox = register.Inbox()
+    inbox = Inbox()
     inbox.rescanned(after(1e9))
     assert inbox.registered_until(after(100)) == after(100)
     inbox.put(arrivals(SERIES.headers([0]), reception(after(7)))[0])

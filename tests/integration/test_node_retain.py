@@ -18,6 +18,7 @@ from node.domain.job import Failure
 from node.domain.retention import REMOVED, Finished, Retention, Why, going
 from node.domain.study import VersionKind
 from node.flow import register, retain
+from node.flow.inbox import Inbox
 from node.removal import CLOCK_TICK_S, came_after, remove
 from node.spool import Spool
 from tests.conftest import AUDIT_KEY
@@ -305,7 +306,7 @@ def test_what_was_registered_again_just_before_a_purge_stays_and_its_row_says_so
 def test_a_file_of_a_purged_study_that_nobody_told_of_is_found_at_the_next_start(small: Keeping) -> None:
     series = purged_long_ago(small)
     keep_all(small.flow.spool, series.payloads(range(3)), reception(after(3600), "crashed"))
-    register.rescan(small.flow.catalog, small.flow.spool, register.Inbox())
+    register.rescan(small.flow.catalog, small.flow.spool, Inbox())
     assert sum(row["purged_at"] is None for row in small.flow.rows(tables.instance)) == 3
     small.retain(now=after(3700)).step()
     assert small.images() == 3

@@ -17,8 +17,8 @@ from node.domain.reception import (
     InstanceRefused,
     OpenAssociations,
 )
+from node.flow.inbox import Inbox
 from node.flow.listen import BATCH, Listener
-from node.flow.register import Inbox
 from node.journal import Journaled, JournalWriter, line_of
 from node.metrics import Metrics
 from tests.flow import Flow

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from node.catalog import tables
 from node.catalog.session import Catalog
 from node.flow import register
+from node.flow.inbox import Inbox
 from node.headers.versions import content_of
 from node.spool import Spool
 from tests.flow import Flow
@@ -63,7 +64,7 @@ def test_pixels_are_compared_without_a_copy_in_memory() -> None:
 def test_a_file_that_cannot_be_read_now_is_compared_later_and_holds_up_nobody_for_good(
     catalog: Catalog, spool: Spool
 ) -> None:
-    inbox, flow = register.Inbox(), Flow(catalog)
+    inbox, flow = Inbox(), Flow(catalog)
     first, again, other = keep_all(spool, [*CHEST.payloads(), *ROUTED.payloads(), *Series("2", count=1).payloads()])
     register.register(catalog, spool, [first])
     inbox.rescanned(datetime.now(UTC))

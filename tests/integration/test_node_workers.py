@@ -1,23 +1,26 @@
 """workers/app.py as a process: it says that it is there only when it can do jobs, and goes on saying so."""
 
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
-from node.catalog import tables
+from node.catalog import installation, tables
 from node.catalog.session import Catalog
+from node.errors import SettingsError
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
 from tests.servers import eventually, nodus
+from workers.tasks import Workplace, perform
 
 WITHOUT_AI = "import sys\nsys.modules.update(torch=None, highdicom=None)\n"
 """As a sitecustomize: Python then finds these modules as little as where they were never installed."""
@@ -51,6 +54,24 @@ def announced(settings: Settings) -> list[str]:
         catalog.close()
 
 
+@contextmanager
+def beating(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A worker that does nothing but say that it is there, under the name w1, until the end of the block."""
+    pytest.importorskip("torch")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)  # it reads its settings where Celery looks for it: at import
+    app = import_module("workers.app")
+    monkeypatch.setattr(app, "BEAT_EVERY_S", 0.01)
+    stop = threading.Event()
+    thread = threading.Thread(target=app.beat, args=(settings, "w1", stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+
+
 @pytest.mark.usefixtures("without_ai")
 def test_without_the_ai_extra_a_node_starts_no_worker_and_says_so_once(tmp_path: Path) -> None:
     with nodus(tmp_path / "data", worker=True) as node:
@@ -72,25 +93,43 @@ def test_a_worker_that_cannot_prepare_ends_with_a_line_and_never_announces_itsel
     assert announced(settings) == []
 
 
+def test_a_worker_on_the_files_of_another_node_ends_with_a_line_before_it_takes_a_job(settings: Settings) -> None:
+    pytest.importorskip("torch")
+    with Catalog(settings.database, AUDIT_KEY).writing() as session:
+        installation.make(session)
+    installation.own(settings.data, "ANOTHER")
+    environment = {**os.environ, **settings.environment(), "REMAP_SIGTERM": "SIGQUIT", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers.app"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "this worker is set up for another node, and ends" in ended.stderr
+    assert "correct database_url" in ended.stderr
+    assert announced(settings) == []
+    with pytest.raises(SettingsError, match="The database is not the one"):
+        perform(Workplace(settings), 1)
+
+
+def test_a_worker_waits_for_the_first_start_of_its_node(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = (settings.data / "audit.key").rename(settings.data / "not yet")
+    with beating(settings, monkeypatch):
+        eventually(lambda: "could not say that it is there" in caplog.text, what="there is no key yet")
+        key.rename(settings.data / "audit.key")
+        eventually(lambda: announced(settings) == ["w1"], what="the worker says that it is there")
+    assert announced(settings) == []
+
+
 def test_a_database_that_is_away_for_a_moment_does_not_end_the_presence_of_a_worker(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pytest.importorskip("torch")
-    for name, value in settings.environment().items():
-        monkeypatch.setenv(name, value)  # it reads its settings where Celery looks for it: at import
-    app = import_module("workers.app")
-    monkeypatch.setattr(app, "BEAT_EVERY_S", 0.01)
-    catalog, stop = Catalog(settings.database, AUDIT_KEY), threading.Event()
-    beating = threading.Thread(target=app.beat, args=(settings, "w1", stop))
-    with caplog.at_level(logging.WARNING):
-        with catalog.writing() as session:
-            session.execute(text("ALTER TABLE worker RENAME TO elsewhere"))
-        beating.start()
+    catalog = Catalog(settings.database, AUDIT_KEY)
+    with catalog.writing() as session:
+        session.execute(text("ALTER TABLE worker RENAME TO elsewhere"))
+    with beating(settings, monkeypatch):
         eventually(lambda: "could not say that it is there" in caplog.text, what="the beat failed once")
         with catalog.writing() as session:
             session.execute(text("ALTER TABLE elsewhere RENAME TO worker"))
-    eventually(lambda: announced(settings) == ["w1"], what="the worker says that it is there")
-    stop.set()
-    beating.join(10)
+        eventually(lambda: announced(settings) == ["w1"], what="the worker says that it is there")
     assert announced(settings) == []
     catalog.close()
