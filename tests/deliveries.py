@@ -195,6 +195,11 @@ def write_result(data: Path, result: StoredResult) -> None:
 def analyse_by_hand(node: Nodus, series: Series) -> int:
     """Send a study, and do the worker's part with made-up results; returns the job."""
     send(node.dicom_port, series.payloads())
+    return finish_by_hand(node)
+
+
+def finish_by_hand(node: Nodus) -> int:
+    """Do the worker's part for what is queued, with made-up results; returns the job."""
     flow = Flow(node.catalog, data=node.data)
     job = eventually(lambda: [each for each in flow.jobs() if each["state"] == "queued"])[0]
     for kind in (ResultKind.SEG, ResultKind.SR):
