@@ -1,7 +1,8 @@
 """A worker that a study can command: `python -m tests.worker_at_will`, with what it obeys in AT_WILL.
 
 The Series Description of the images says what happens when they are read: "kill" ends the process as the out-of-memory
-killer would, "stop" stops it just before it saves, "hold" keeps it reading until the file in AT_WILL_HOLDS is gone.
+killer would, "stop" stops it just before it saves, "hold" keeps it reading until the file in AT_WILL_HOLDS is gone,
+"quote" fails with words of the images, as libraries do that meet a value which they cannot take.
 Whatever AT_WILL does not name is read as usual. AT_WILL_AHEAD_S is how far the worker's clock is ahead, in seconds.
 """
 
@@ -29,6 +30,11 @@ def _command(paths: Sequence[Path]) -> str:
     return told if told in OBEYS else ""
 
 
+def _quote(paths: Sequence[Path]) -> None:
+    image = dcmread(paths[0])
+    raise ValueError(f"{image.PatientName} ({image.PatientID}, {image.AccessionNumber}) in {image}")
+
+
 def _hold() -> None:
     while Path(os.environ["AT_WILL_HOLDS"]).exists():
         Event().wait(0.02)
@@ -48,6 +54,8 @@ def obey(**_: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if command == "stop":
             before_saving.append(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+        if command == "quote":
+            _quote(paths)
         if command == "hold":
             _hold()
         return read(paths, *given, **named)

@@ -14,21 +14,10 @@ from node.domain.peers import Destination
 from tests.flow import Flow
 from tests.hooks import Hook
 from tests.sender import Payload, announced_as, send
+from tests.sentinel import BIRTH_DATE, NAME, PATIENT, sentinels_in
 from tests.servers import HASTY, Nodus, eventually, free_port, nodus
 from tests.studies import Series
 
-NAME, ID, ACCESSION = "Zqsentinel^Maria", "ZQ4711ID", "ZQ4711ACC"
-SENTINELS = ("zqsentinel", "zq4711", "18840229")
-BIRTH_DATE = "18840229"
-PATIENT = {
-    "PatientName": NAME,
-    "PatientID": ID,
-    "AccessionNumber": ACCESSION,
-    "PatientBirthDate": BIRTH_DATE,
-    "OtherPatientIDs": "ZQ4711OTHER",
-    "PatientAddress": "1 Zqsentinel Street",
-    "ReferringPhysicianName": "Zqsentinel^Doctor",
-}
 KEYS = ("PatientName", "PatientID", "AccessionNumber", "PatientBirthDate", "ReferringPhysicianName")
 
 
@@ -129,12 +118,6 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Nodus:
         node.environment["COMMANDS"] += "".join(node.command(each, "--json", code=1) for each in ("status", "alerts"))
         node.stop()
     return node
-
-
-def sentinels_in(text: str) -> list[str]:
-    """Each with what stands around it."""
-    lower = text.lower()
-    return [lower[max(0, lower.find(each) - 80) :][:200] for each in SENTINELS if each in lower]
 
 
 def test_the_log_names_nobody(exposed: Nodus) -> None:
