@@ -13,7 +13,7 @@ from node.admin.view import Row, View
 from node.catalog import audit, breakers, outbox, peers
 from node.dicom import store_scu
 from node.domain.audit import Event, EventKind
-from node.domain.peers import Destination, Sender, Standing
+from node.domain.peers import Destination, Standing, decision_about
 from node.errors import PeerFailed, SettingsError, Unavailable
 from node.settings import Settings
 
@@ -24,7 +24,8 @@ def senders(settings: Settings) -> View:
     """One row a sender."""
     with reading(settings) as session:
         rows = peers.sender_listing(session)
-    columns = ("ae_title", "network", "standing", "refusals", "last_refused_at", "gapless_quiet_s", "quiet_s")
+    columns = ("ae_title", "network", "standing", "refusals", "last_refused_at", "gapless_quiet_s", "quiet_s",
+               "priority", "max_study_age_days")  # fmt: skip
     return View(rows, columns, rows)
 
 
@@ -37,8 +38,8 @@ def decide(settings: Settings, caller: str, standing: Standing) -> View:
         raise SettingsError(f"{caller!r} is not AET@NETWORK, such as CT1@10.0.0.5 or *@10.0.0.0/24.") from None
     if not ae_title or len(ae_title) > 16:
         raise SettingsError("An AE title has 1 to 16 characters; * is any.")
-    decision = Sender(ae_title, place, standing)
     with opened(settings) as catalog, catalog.writing() as session:
+        decision = decision_about(peers.senders(session), ae_title, place, standing)
         peers.decide(session, decision)
         detail = {"ae_title": ae_title, "network": place, "standing": str(standing)}
         audit.append(session, Event(EventKind.SENDER_CHANGED, actor="operator", detail=detail))

@@ -1,16 +1,17 @@
 """Senders and destinations: what the settings name, and what an administrator decided since."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
 from node.catalog.tables import destination, outbox, sender
-from node.domain.peers import Destination, Sender, Standing, standing_of
+from node.domain.peers import Destination, Sender, Standing, covers, standing_of
 
 MOST_PENDING = 200
 """Callers that wait for a decision."""
@@ -24,9 +25,8 @@ class KnownDestination:
     destination: Destination
 
 
-def _values(of: Sender) -> dict[str, Any]:
+def _treatment(of: Sender) -> dict[str, Any]:
     return {
-        "standing": of.standing,
         "gapless_quiet_s": of.gapless_quiet_s,
         "quiet_s": of.quiet_s,
         "priority": of.priority,
@@ -35,24 +35,33 @@ def _values(of: Sender) -> dict[str, Any]:
 
 
 def configure_senders(session: Session, senders: Sequence[Sender]) -> None:
-    """Make the configured senders those of the settings; what an administrator decided stays."""
+    """Make the configured senders those of the settings; whom an administrator let in or kept out stays so."""
     session.execute(delete(sender).where(sender.c.configured == 1))
     decided = select(sender.c.ae_title, sender.c.network).where(sender.c.standing != Standing.PENDING)
     places = {tuple(row) for row in session.execute(decided)}
     for each in senders:
-        if (each.ae_title, each.network) not in places:
+        if (each.ae_title, each.network) in places:
+            session.execute(update(sender).where(_place(each)).values(_treatment(each)))
+        else:
             _put(session, each, configured=1)
 
 
 def decide(session: Session, decision: Sender) -> None:
-    """An administrator allows or denies a caller."""
+    """An administrator allows or denies callers; those of them who waited for that wait no more."""
     _put(session, decision, configured=0)
+    waiting = [each for each in senders(session) if each.standing is Standing.PENDING]
+    for each in waiting:
+        if covers(decision, each.ae_title, each.network):
+            session.execute(delete(sender).where(_place(each)))
+
+
+def _place(of: Sender) -> ColumnElement[bool]:
+    return and_(sender.c.ae_title == of.ae_title, sender.c.network == of.network)
 
 
 def _put(session: Session, each: Sender, configured: int) -> None:
-    place = (sender.c.ae_title == each.ae_title) & (sender.c.network == each.network)
-    values = {**_values(each), "configured": configured}
-    if changed(session, update(sender).where(place).values(**values)) == 0:
+    values = {**_treatment(each), "standing": each.standing, "configured": configured}
+    if changed(session, update(sender).where(_place(each)).values(**values)) == 0:
         session.execute(insert(sender).values(ae_title=each.ae_title, network=each.network, **values))
 
 
@@ -77,18 +86,23 @@ def sender_listing(session: Session) -> list[dict[str, Any]]:
 def refused(session: Session, ae_title: str, network: str, now: datetime, count: int = 1) -> None:
     """Somebody was refused so often: counted, and shown as pending when nobody has decided about it.
 
-    Whoever makes AE titles up cannot fill the table: beyond MOST_PENDING only the audit trail names callers.
+    Whoever makes AE titles up hides nobody else: beyond MOST_PENDING the network with most of them makes room.
     """
-    place = (sender.c.ae_title == ae_title) & (sender.c.network == network)
-    counted = update(sender).where(place).values(refusals=sender.c.refusals + count, last_refused_at=now)
-    if changed(session, counted) == 0 and _pending(session) < MOST_PENDING:
-        _put(session, Sender(ae_title, network, Standing.PENDING), configured=0)
+    caller = Sender(ae_title, network, Standing.PENDING)
+    counted = update(sender).where(_place(caller)).values(refusals=sender.c.refusals + count, last_refused_at=now)
+    if changed(session, counted) == 0:
+        _make_room(session)
+        _put(session, caller, configured=0)
         session.execute(counted)
 
 
-def _pending(session: Session) -> int:
-    waiting = select(func.count()).select_from(sender).where(sender.c.standing == Standing.PENDING)
-    return session.scalar(waiting) or 0
+def _make_room(session: Session) -> None:
+    pending = sender.c.standing == Standing.PENDING
+    waiting = session.execute(select(sender.c.network, sender.c.id).where(pending).order_by(sender.c.id)).all()
+    if len(waiting) >= MOST_PENDING:
+        ((crowded, _),) = Counter(network for network, _ in waiting).most_common(1)
+        oldest = next(row_id for network, row_id in waiting if network == crowded)
+        session.execute(delete(sender).where(sender.c.id == oldest))
 
 
 def configure_destinations(session: Session, wanted: Sequence[Destination]) -> None:

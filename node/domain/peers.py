@@ -1,9 +1,9 @@
 """Who may send to us and whom we send to."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 ANY_AE_TITLE = "*"
 
@@ -90,9 +90,31 @@ def standing_of(senders: Iterable[Sender], ae_title: str, address: str) -> Sende
     """
     return max(
         (sender for sender in _decided(senders, address) if sender.ae_title in (ANY_AE_TITLE, ae_title)),
-        key=lambda sender: (ip_network(sender.network).prefixlen, sender.ae_title != ANY_AE_TITLE),
+        key=_narrowness,
         default=None,
     )
+
+
+def covers(decision: Sender, ae_title: str, network: str) -> bool:
+    """Whether a decision speaks of every caller of that name and network."""
+    inner, outer = ip_network(network), ip_network(decision.network)
+    if isinstance(inner, IPv4Network):
+        inside = isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    else:
+        inside = isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+    return inside and decision.ae_title in (ANY_AE_TITLE, ae_title)
+
+
+def decision_about(senders: Iterable[Sender], ae_title: str, network: str, standing: Standing) -> Sender:
+    """What an administrator decides about a caller. How its studies are treated stays as it was decided before, for it
+    or for the network around it."""
+    before = (each for each in senders if each.standing is not Standing.PENDING and covers(each, ae_title, network))
+    nearest = max(before, key=_narrowness, default=Sender(ae_title, network, standing))
+    return replace(nearest, ae_title=ae_title, network=network, standing=standing)
+
+
+def _narrowness(sender: Sender) -> tuple[int, bool]:
+    return ip_network(sender.network).prefixlen, sender.ae_title != ANY_AE_TITLE
 
 
 def admits(senders: Iterable[Sender], ae_title: str, address: str) -> bool:

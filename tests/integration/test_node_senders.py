@@ -1,6 +1,7 @@
 """catalog/peers.py and flow/listen.py on both databases: who may send, who asked to, and what is written down of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from node.catalog import peers, tables
 from node.catalog.peers import MOST_PENDING
 from node.catalog.session import Catalog
-from node.domain.peers import Sender, Standing, admits
+from node.domain.peers import Sender, Standing, admits, decision_about
 from node.domain.reception import (
     AssociationClosed,
     AssociationOpened,
@@ -84,6 +85,44 @@ def test_who_was_denied_stays_denied_when_it_calls_again(catalog: Catalog) -> No
     decide(catalog, Sender("CT1", "10.0.0.5/32", Standing.DENIED))
     refuse(catalog, "CT1", "10.0.0.5/32")
     assert [sender.standing for sender in known(catalog)] == ["denied"]
+
+
+PACS1 = Sender("PACS1", "10.0.0.9/32", Standing.ALLOWED, quiet_s=60.0, priority=5, max_study_age_days=365)
+
+
+def say(catalog: Catalog, ae_title: str, network: str, standing: Standing) -> None:
+    """As `nodus senders` does."""
+    decide(catalog, decision_about(known(catalog), ae_title, network, standing))
+
+
+def test_how_a_sender_is_treated_outlasts_a_denial_and_follows_the_settings(catalog: Catalog) -> None:
+    configure(catalog, PACS1)
+    say(catalog, "PACS1", "10.0.0.9/32", Standing.DENIED)
+    assert known(catalog) == [replace(PACS1, standing=Standing.DENIED)]
+    say(catalog, "PACS1", "10.0.0.9/32", Standing.ALLOWED)
+    assert configure(catalog, PACS1) == [PACS1]
+    assert configure(catalog, replace(PACS1, quiet_s=90.0)) == [replace(PACS1, quiet_s=90.0)]
+
+
+def test_who_is_let_in_is_treated_like_the_network_around_it(catalog: Catalog) -> None:
+    around = Sender("*", "10.0.0.0/24", Standing.DENIED, quiet_s=40.0, max_study_age_days=30)
+    configure(catalog, around, Sender("*", "fd00::/64", Standing.ALLOWED, quiet_s=1.0))
+    refuse(catalog, "CT1", "10.0.0.5/32")
+    say(catalog, "CT1", "10.0.0.5/32", Standing.ALLOWED)
+    say(catalog, "CT2", "10.1.0.5/32", Standing.ALLOWED)
+    let_in = {sender.ae_title: (sender.quiet_s, sender.max_study_age_days) for sender in known(catalog)}
+    assert (let_in["CT1"], let_in["CT2"]) == ((40.0, 30), (15.0, None))
+
+
+def test_a_host_that_makes_names_up_hides_no_scanner_and_a_denial_takes_them_away(catalog: Catalog) -> None:
+    refuse(catalog, "FIRST", "10.0.0.6/32")
+    for number in range(MOST_PENDING + 20):
+        refuse(catalog, f"X{number}", "10.9.9.9/32")
+    refuse(catalog, "NEW", "10.0.0.7/32")
+    waiting = [sender.ae_title for sender in known(catalog)]
+    assert (len(waiting), {"FIRST", "NEW", f"X{MOST_PENDING + 19}"} <= {*waiting}) == (MOST_PENDING, True)
+    say(catalog, "*", "10.9.9.0/24", Standing.DENIED)
+    assert [sender.ae_title for sender in known(catalog)] == ["FIRST", "NEW", "*"]
 
 
 # listen
