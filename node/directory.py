@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from node.audit.anchor import Anchors, load_or_make_key
+from node.catalog import installation
 from node.catalog.session import Catalog
 from node.errors import DataDirectoryInUse, SettingsError
 from node.settings import Settings
 
+AUDIT_KEY = "audit.key"
 UNFINISHED = "restore.unfinished"
 """A file that says so of a data directory."""
 
@@ -41,12 +43,31 @@ def usable(data: Path) -> Iterator[None]:
 def catalog_of(settings: Settings) -> Catalog:
     """The catalog of a data directory. Creates the directory and the audit key where they are missing."""
     private_folder(settings.data)
-    return Catalog(settings.database, load_or_make_key(settings.data / "audit.key"))
+    return Catalog(settings.database, load_or_make_key(settings.data / AUDIT_KEY))
+
+
+def require_home(settings: Settings) -> None:
+    """Refuse a database that has run with other files than are here: an empty folder where a disk is not mounted, or a
+    second host. Changes nothing but an older database, which is migrated. Raises SettingsError, CatalogError."""
+    if (settings.data / AUDIT_KEY).exists():
+        return
+    catalog = Catalog(settings.database, b"")
+    try:
+        catalog.migrate()
+        with catalog.reading() as session:
+            serial = installation.known(session)
+    finally:
+        catalog.close()
+    if serial is not None:
+        raise SettingsError(
+            f"The database belongs to a data directory that is not here: {settings.data} holds no audit key. Is its "
+            f"disk mounted, is --data right? If its files are lost, restore a backup, or begin with an empty database."
+        )
 
 
 def has_catalog(settings: Settings) -> bool:
     """Whether a node has ever run on a data directory."""
-    made = [settings.data / "audit.key"] + [settings.data / "nodus.db"] * (not settings.database_url)
+    made = [settings.data / AUDIT_KEY] + [settings.data / "nodus.db"] * (not settings.database_url)
     return all(path.exists() for path in made)
 
 

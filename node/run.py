@@ -37,6 +37,7 @@ from node.directory import (
     only_node,
     reason_of,
     removing_files,
+    require_home,
     usable,
 )
 from node.domain.audit import Event, EventKind
@@ -182,6 +183,7 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_ag
     receivers = ReceiverPool(settings, dicom)
     pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True  # results leave as the bytes on disk
     with usable(settings.data):
+        require_home(settings)
         catalog = catalog_of(settings)
     catalog.migrate()
     with catalog.writing() as session:

@@ -95,6 +95,14 @@ def test_a_key_without_its_database_is_no_catalog(typed: Typed, left: Path) -> N
     assert not (left / "nodus.db").exists()
 
 
+def refusal(data: Path) -> str:
+    """What `nodus up` on a data directory says before it ends with exit code 1."""
+    command = [sys.executable, "-m", "node", "up", "--data", str(data), "--port", "0", "--web-port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=START_WITHIN_S, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    return ended.stderr.splitlines(keepends=True)[-1]
+
+
 def test_the_database_of_another_installation_is_refused_in_a_sentence(
     tmp_path: Path, typed: Typed, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,12 +117,35 @@ def test_the_database_of_another_installation_is_refused_in_a_sentence(
         f"nodus: The database is not the one that {data} belongs to: correct database_url. If that one is lost for "
         f"good, remove {data / 'installation'}, and what was received is registered anew.\n"
     )
-    command = [sys.executable, "-m", "node", "up", "--data", str(data), "--port", "0", "--web-port", "0"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=START_WITHIN_S, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr.splitlines(keepends=True)[-1]) == (1, "", refused)
+    assert refusal(data) == refused
     for asked in ("status", "retain", "backup kept"):
         assert typed(*asked.split(), "--data", str(data)) == (1, refused)
     assert (data / "installation").read_text() == serial
+
+
+def test_a_database_is_not_taken_over_by_an_empty_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is not mounted, or a second host; twice, for a first try must leave nothing that lets in a second."""
+    monkeypatch.setenv("NODUS_DATABASE_URL", f"sqlite:///{tmp_path}/shared.db")
+    with up(tmp_path / "data") as node:
+        node.stop()
+    for _ in range(2):
+        said = refusal(tmp_path / "unmounted")
+        assert "belongs to a data directory that is not here" in said
+        assert "Is its disk mounted" in said
+    with up(tmp_path / "data") as node:
+        node.command("audit", "verify")
+
+
+def test_a_node_without_its_audit_key_does_not_begin_another_chain(tmp_path: Path) -> None:
+    with up(tmp_path / "data") as node:
+        node.stop()
+    key = (tmp_path / "data" / "audit.key").rename(tmp_path / "kept")
+    assert "holds no audit key" in refusal(tmp_path / "data")
+    key.rename(tmp_path / "data" / "audit.key")
+    with up(tmp_path / "data") as node:
+        node.command("audit", "verify")
 
 
 def test_a_data_directory_that_cannot_be_made_is_one_sentence(typed: Typed) -> None:
