@@ -6,17 +6,16 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-CLOCK_TICK_S = 0.1
-"""File systems take their times from a clock that may be a few milliseconds behind."""
+from node.spool import changed_at
 
 
 def came_after(file: Path, moment: datetime) -> bool:
-    """Whether a file is there that was received after a moment, be it once more.
+    """Whether a file is there that was received after a moment of `Spool.time`, or in it, be it once more.
 
     The status change time says it: receiving the same bytes again sets it, too.
     """
     with suppress(FileNotFoundError):
-        return file.stat().st_ctime > moment.timestamp() - CLOCK_TICK_S
+        return changed_at(file) >= moment
     return False
 
 

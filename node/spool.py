@@ -5,6 +5,7 @@ Layout under the data directory::
     spool/incoming/…                                                       being written; removed at start
     spool/instances/<3 digits>/sha256(SOPInstanceUID)-sha256(data set).dcm   durable, never changed
     spool/journal/…                                                        what happened meanwhile (node/journal.py)
+    spool/clock                                                            empty; tells the time of the file system
 
 The folders of the first three digits are made once, so that publishing a file syncs the file and one folder: with a
 folder for each instance a third sync, of its parent, took half as long again.
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
@@ -33,6 +35,7 @@ from node.headers import data_set_digest, read_header
 from node.headers.meta import FileIdentity, part10_prefix
 
 FOLDERS = 0x1000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_MISMATCH = 0xA900
 
@@ -73,6 +76,11 @@ def write_durably(path: Path, content: bytes) -> None:
         aside.unlink(missing_ok=True)  # a full disk gets its room back
         raise
     sync_directory(path.parent)
+
+
+def changed_at(file: Path) -> datetime:
+    """Status change time of a file, to the microsecond that databases keep. Raises FileNotFoundError."""
+    return EPOCH + timedelta(microseconds=file.stat().st_ctime_ns // 1000)
 
 
 class Spool:
@@ -134,6 +142,12 @@ class Spool:
     def written_at(self, path: str) -> int:
         """When a file was received, to compare with others."""
         return self.absolute(path).stat().st_mtime_ns
+
+    def time(self) -> datetime:
+        """What time a file that comes now is given: by the clock of a file server, where there is one, not by ours."""
+        mark = self._instances.parent / "clock"
+        mark.touch(mode=0o600)
+        return changed_at(mark)
 
     def files(self) -> Iterator[str]:
         """Every durable file, relative to the data directory."""

@@ -83,13 +83,13 @@ class Retain:
 
     def purge(self, study: Finished, why: Why, *, decided: bool = False) -> Purged | None:
         """Remove the files of one study; None when it may not go (any more)."""
-        now = self.now()
+        moment = self.spool.time()
         with self.catalog.writing() as session:
-            purged = retention.purge(session, study.id, now, decided=decided)
+            purged = retention.purge(session, study.id, moment, decided=decided)
             if purged is None:
                 return None
             audit.append(session, _event(study, why, purged))
-        stayed = [path for path in purged.images if not remove(self.spool.absolute(path), now)]
+        stayed = [path for path in purged.images if not remove(self.spool.absolute(path), moment)]
         self._bring_back(stayed)
         for path in purged.results:
             self._remove_result(path)

@@ -1,7 +1,6 @@
 """`nodus retain`, `purge`, `backup` and `restore` as an operator types them, and a node that removes by itself."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from sqlalchemy import update
 from node.catalog import tables
 from node.catalog.session import Catalog
 from node.directory import keeping_files
-from node.removal import CLOCK_TICK_S
-from node.spool import Spool
+from node.spool import Spool, changed_at
 from tests.conftest import Typed
 from tests.keeping import IMAGES, Keeping
 from tests.received import images, registered
@@ -30,8 +28,8 @@ def left(data: Path, spool: Spool, left_catalog: Catalog) -> Keeping:
         session.execute(tables.installation.insert().values(id=1, serial="S1"))
     keeping = Keeping.on(left_catalog, spool, data)
     keeping.finished("1")
-    newest = max(spool.absolute(path).stat().st_ctime for path in spool.files())
-    eventually(lambda: time.time() > newest + 2 * CLOCK_TICK_S, what="no file is as young as a removal")
+    newest = max(changed_at(spool.absolute(path)) for path in spool.files())
+    eventually(lambda: spool.time() > newest, what="no file is as young as a removal")
     return keeping
 
 

@@ -19,8 +19,8 @@ from node.domain.retention import REMOVED, Finished, Retention, Why, going
 from node.domain.study import VersionKind
 from node.flow import register, retain
 from node.flow.inbox import Inbox
-from node.removal import CLOCK_TICK_S, came_after, remove
-from node.spool import Spool
+from node.removal import came_after, remove
+from node.spool import Spool, changed_at
 from tests.conftest import AUDIT_KEY
 from tests.keeping import AT, IMAGES, LATER, MONTH, Keeping, after
 from tests.servers import eventually
@@ -255,14 +255,18 @@ def test_an_image_that_comes_back_with_other_bytes_takes_the_place_of_the_remove
     assert keeping.images() == 0
 
 
+def newest(spool: Spool) -> datetime:
+    """When the last file came."""
+    return max(changed_at(spool.absolute(path)) for path in spool.files())
+
+
 def test_a_file_received_again_just_before_its_removal_stays_and_is_known_to_be_there(
     small: Keeping, spool: Spool
 ) -> None:
     series = small.finished("1")
     paths = list(spool.files())
-    at = datetime.now(UTC) + timedelta(seconds=0.2)
-    while datetime.now(UTC) < at + timedelta(seconds=0.2):
-        os.sched_yield()
+    eventually(lambda: spool.time() > newest(spool), what="the files are older")
+    at = spool.time()
     with small.flow.catalog.writing() as session:
         marked = retain.retention.purge(session, 1, at, decided=False)
     assert marked is not None
@@ -274,13 +278,29 @@ def test_a_file_received_again_just_before_its_removal_stays_and_is_known_to_be_
     assert came_after(spool.absolute(again.path), at)
 
 
+@pytest.mark.parametrize("ahead_s", [30, -30], ids=["ahead", "behind"])
+def test_what_is_sent_again_right_after_a_purge_stays_though_the_clock_of_the_files_is_another(
+    small: Keeping, ahead_s: float
+) -> None:
+    """As on a file server: whoever purges is ahead of it, or behind."""
+    series = small.finished("1")
+    ours = datetime.now(UTC) + timedelta(seconds=ahead_s)
+    assert small.retain(now=ours).purge(Finished(1, series.study_uid, AT, 0), Why.OPERATOR)
+    assert small.images() == 0
+    small.flow.take(series.payloads(), datetime.now(UTC))
+    small.retain(Retention(), now=ours).sweep(ours)
+    assert small.images() == IMAGES
+    assert [row for row in small.flow.rows(tables.instance) if row["purged_at"]] == []
+
+
 @pytest.mark.parametrize("crashed", [False, True])
 def test_what_was_registered_again_just_before_a_purge_stays_and_its_row_says_so(
     small: Keeping, spool: Spool, monkeypatch: pytest.MonkeyPatch, crashed: bool
 ) -> None:
     series = small.finished("1")
-    at = datetime.now(UTC) + timedelta(seconds=2 * CLOCK_TICK_S)
-    eventually(lambda: datetime.now(UTC) > at + timedelta(seconds=2 * CLOCK_TICK_S), what="the files are older")
+    eventually(lambda: spool.time() > newest(spool), what="the files are older")
+    at = spool.time()
+    monkeypatch.setattr(Spool, "time", lambda _: at)
 
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
@@ -288,10 +308,9 @@ def test_what_was_registered_again_just_before_a_purge_stays_and_its_row_says_so
     again = keep_all(spool, series.payloads(range(3)), reception(at, "again"))
     register.register(small.flow.catalog, spool, again)
     if crashed:
-        monkeypatch.setattr(retain, "remove", crash)
-        with pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(retain, "remove", crash)
             small.retain(now=at).purge(Finished(1, series.study_uid, AT, 0), Why.OPERATOR)
-        monkeypatch.undo()
         small.retain(Retention(), now=at).sweep(at)
     else:
         purged = small.retain(now=at).purge(Finished(1, series.study_uid, AT, 0), Why.OPERATOR)
