@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,7 +15,11 @@ def require(program: str, package: str) -> str:
     found = shutil.which(program) or (str(beside) if beside.exists() else None)
     if found:
         return found
-    message = f"{program} is missing: install {package}"
+    return missing(f"{program} is missing: install {package}")
+
+
+def missing(what: str) -> NoReturn:
+    """Skip, and say what is not here; fail under NODUS_REQUIRE_PEERS=1."""
     if os.environ.get("NODUS_REQUIRE_PEERS") == "1":
-        pytest.fail(message)
-    pytest.skip(message)
+        pytest.fail(what)
+    pytest.skip(what)

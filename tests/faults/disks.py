@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.peers import missing
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def small_disk(folder: Path, mib: int) -> Iterator[Disk]:
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0700", "nodus-test", str(folder)]
     if os.getuid() or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here: it takes root and CAP_SYS_ADMIN")
+        missing("a small disk cannot be mounted here: it takes root and CAP_SYS_ADMIN")
     try:
         yield Disk(folder)
     finally:

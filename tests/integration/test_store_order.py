@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.peers import require
+from tests.peers import missing, require
 from tests.received import slices
 from tests.sender import scanner
 from tests.servers import Nodus, eventually
@@ -34,7 +32,7 @@ def traced(node: Nodus, trace: Path) -> Iterator[None]:
     try:
         eventually(lambda: "attached" in said.read_text() or strace.poll() is not None)
         if strace.poll() is not None:
-            pytest.skip(f"this machine does not let strace trace: {said.read_text().strip()}")
+            missing(f"this machine does not let strace trace: {said.read_text().strip()}")
         eventually(lambda: said.read_text().count("attached") >= len(pids) // 2)
         yield
     finally:

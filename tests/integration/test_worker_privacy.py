@@ -1,4 +1,4 @@
-"""A job that fails with words of the patient's images, and a broker that is Redis: neither names anybody."""
+"""In production, on PostgreSQL and Redis, a job fails with words of the patient's images: nobody is named anywhere."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from tests.commanded import commanded, ends, log_of, rows, worker
 from tests.hooks import Hook
 from tests.sender import send
 from tests.sentinel import NAME, PATIENT, sentinels_in
-from tests.servers import HASTY, Nodus, eventually, nodus, redis
+from tests.servers import HASTY, Nodus, Postgres, eventually, nodus, redis
 
 pytest.importorskip("torch")
 READERS = {
@@ -47,7 +47,7 @@ def forget_it(node: Nodus) -> None:
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def failed(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres) -> dict[str, str]:
     """What is to be read after a job has failed for good; the results of its notice go nowhere."""
     folder, hook, said = tmp_path_factory.mktemp("privacy"), Hook(), dict[str, str]()
     series = commanded("quote", "quote").having(**PATIENT)
@@ -55,7 +55,10 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with (
         hook.listening(),
         redis(folder) as url,
-        nodus(folder / "data", "--pacs", "AWAY@127.0.0.1:9", broker_url=url, **settings) as node,
+        postgres_server.database() as database_url,
+        nodus(
+            folder / "data", "--pacs", "AWAY@127.0.0.1:9", broker_url=url, database_url=database_url, **settings
+        ) as node,
     ):
         a_message_waits(node)
         send(node.dicom_port, series.payloads())
@@ -77,6 +80,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         said["webhook"] = "".join(hook.bodies)
         node.stop()
         said["node"] = node.log()
+        said["servers"] = postgres_server.log.read_text() + (folder / "redis.log").read_text()
     return said
 
 
@@ -89,6 +93,7 @@ WHERE = {
     "metrics": 'nodus_alerts{kind="dead job"} 1.0',
     "webhook": "dead job",
     "file names": ".dcm",
+    "servers": "ready to accept connections",
 }
 
 

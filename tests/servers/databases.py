@@ -20,8 +20,10 @@ class Postgres:
 
     TEMPLATE = "nodus_template"
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, log: Path = Path(os.devnull)) -> None:
         self.port = port
+        self.log = log
+        """What it wrote."""
         self.pid = 0
         self._number = 0
 
@@ -99,10 +101,9 @@ def postgres_command(folder: Path, port: int) -> list[str]:
 @contextmanager
 def postgres(folder: Path) -> Iterator[Postgres]:
     """PostgreSQL in a folder that its user can reach."""
-    server = Postgres(free_port())
+    server = Postgres(free_port(), folder.with_suffix(".log"))
     command = postgres_command(folder, server.port)
-    log = folder.with_suffix(".log")
-    with running(command, log, ready=server.is_ready, stop_with=signal.SIGINT, cwd="/") as process:
+    with running(command, server.log, ready=server.is_ready, stop_with=signal.SIGINT, cwd="/") as process:
         server.pid = process.pid
         yield server
 

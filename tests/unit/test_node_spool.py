@@ -22,7 +22,7 @@ from node import spool as spool_module
 from node.errors import StoreRefused
 from node.headers.meta import FileIdentity, reception_of
 from node.spool import Spool, StoredInstance, write_durably
-from tests.peers import require
+from tests.peers import missing, require
 from tests.sender import Payload
 from tests.studies import Series, keep, reception
 
@@ -259,7 +259,7 @@ def test_the_file_is_synced_then_linked_then_its_folder_is_synced(spool: Spool, 
     environment = {**os.environ, "PYTHONPATH": str(root)}
     ended = subprocess.run([*command, str(data)], cwd=root, env=environment, capture_output=True, text=True)
     if "ptrace" in ended.stderr.lower():
-        pytest.skip("this machine does not let strace trace")
+        missing("this machine does not let strace trace")
     path = ended.stdout.strip()
     durable = [
         re.sub(r"^\d+ +", "", line) for line in trace.read_text().splitlines() if re.search(r" (fsync|link)\(", line)
