@@ -130,7 +130,8 @@ class Settings(BaseSettings):
     worker: bool | None = None
     """Whether `nodus up` runs a worker itself; unset: yes with the filesystem broker, no with another."""
     worker_slots: int = Field(1, ge=1, le=64)
-    """Jobs that one worker runs at once (one per GPU)."""
+    """Jobs that one worker runs at once (one per GPU). More than one needs Redis: with the filesystem broker a study
+    that kills its child of the worker ends the whole worker, and its neighbours would die with it."""
     lease_s: float = Field(60.0, gt=1)
     """A worker that is silent for so long has lost its job."""
     job_time_limit_s: float = Field(1800.0, gt=1)
@@ -184,6 +185,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line before environment before file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("worker_slots")
+    @classmethod
+    def _no_job_dies_with_another(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("broker_url", "").startswith("filesystem:"):
+            raise ValueError("more than one needs Redis as broker_url; with files a worker does one job at a time")
+        return value
 
     @field_validator("tls_key")
     @classmethod

@@ -110,7 +110,7 @@ def end_with_child(pool: Any, stop: threading.Event) -> None:
     while not stop.wait(CHILD_CHECK_S):
         if not children <= set(pool.info["processes"]):
             log.error("a child of the pool was killed: this worker ends")
-            os._exit(os.EX_TEMPFAIL)  # an orderly end would wait for the lock, too; the other children follow
+            os._exit(os.EX_TEMPFAIL)  # an orderly end would wait for the lock, too
 
 
 def end_with_parent() -> None:

@@ -96,10 +96,7 @@ class Desk:
     def _ct_files(self) -> dict[str, tuple[str, str]]:
         """Of the study; of the job's series alone where it has one: another may name another patient."""
         with self.catalog.reading() as session:
-            files = studies.ct_files_of_study(session, self.job.study_id, self.job.series_id)
-        if not files:
-            raise BadInput("Every image of the study was removed by retention; send the study again.")
-        return files
+            return studies.ct_files_of_study(session, self.job.study_id, self.job.series_id)
 
     @property
     def _series_id(self) -> int:
@@ -119,6 +116,9 @@ class Desk:
         )
 
     def _notice(self, reasons: Sequence[str], files: dict[str, tuple[str, str]]) -> Report:
+        """To nobody where every image was removed: a report takes from one whose it is."""
+        if not files:
+            return Report(Conclusion(Outcome.NOT_ANALYSED, tuple(reasons)), is_notice=True)
         _, (path, digest) = min(files.items())
         (header,) = read_headers([self.settings.data / path])
         request = self._author().notice(reasons, header, digest)

@@ -44,18 +44,18 @@ def retry_all(settings: Settings) -> View:
     waiting = 0
     with opened(settings) as catalog:
         with catalog.reading() as session:
-            dead = job_rows.ids_in(session, JobState.DEAD)
-        for job_id in dead:
+            dead = job_rows.dead(session)
+        for job_id, *_ in dead:
             with catalog.writing() as session:
                 job = _locked(session, job_id)
                 if job.state is not JobState.DEAD:  # one that was retried took a dead notice of its study with it
                     continue
-                if _is_in_doubt(session, job):
+                if _hindrance(session, job):
                     waiting += 1
                 else:
                     taken[job_id] = _retry(session, job)
     rows = [{"dead": old, "job": new} for old, new in taken.items()]
-    left = f" {waiting} wait for a decision on their images, see `nodus conflicts`." if waiting else ""
+    left = f" {waiting} cannot be: `nodus retry JOB` says why." if waiting else ""
     return View(rows, ("dead", "job"), rows, note=f"{len(rows)} dead jobs are done again.{left}")
 
 
@@ -70,10 +70,8 @@ def _locked(session: Session, job_id: int) -> job_rows.Job:
 def _retry(session: Session, job: job_rows.Job) -> int:
     if job.state not in ENDED_WITHOUT_READING:
         raise CatalogError(f"Job {job.id} is {job.state}, only a dead or cancelled one can be retried.")
-    if _is_in_doubt(session, job):
-        raise CatalogError(
-            f"Images that job {job.id} reads came twice with different content: settle them first, `nodus conflicts`."
-        )
+    if hindrance := _hindrance(session, job):
+        raise CatalogError(hindrance)
     now, uid = datetime.now(UTC), job.study_instance_uid
     if job.kind is JobKind.NOTICE:  # a notice leaves dead jobs in sight; this one it replaces
         job_rows.change_state(session, job, JobState.SUPERSEDED)
@@ -85,11 +83,17 @@ def _retry(session: Session, job: job_rows.Job) -> int:
     return new
 
 
-def _is_in_doubt(session: Session, job: job_rows.Job) -> bool:
-    """Whether nobody has decided yet which versions of the images to read are right."""
-    if job.kind is JobKind.NOTICE or job.series_id is None:
-        return False
-    return study_rows.has_conflict(session, job.series_id)
+def _hindrance(session: Session, job: job_rows.Job) -> str:
+    """Why a job cannot be done again now: its images are gone, or nobody has decided which versions are right."""
+    if job.kind is JobKind.NOTICE or job.series_id is None:  # names one image of those that are here
+        gone, in_doubt = not study_rows.ct_files_of_study(session, job.study_id, job.series_id), False
+    else:
+        gone = study_rows.has_removed(session, job.series_id)
+        in_doubt = study_rows.has_conflict(session, job.series_id)
+    if gone:
+        return f"Images of job {job.id} were removed: send the whole series again first."
+    settle = "came twice with different content: settle them first, `nodus conflicts`."
+    return f"Images that job {job.id} reads {settle}" if in_doubt else ""
 
 
 def _same_again(job: job_rows.Job) -> revisions.Plan:

@@ -26,6 +26,7 @@ def status(settings: Settings) -> View:
         data: dict[str, Any] = {
             "studies": overview.studies_by_outcome(session),
             "jobs": job_rows.count_by_state(session),
+            "jobs_dead": len(job_rows.dead(session)),
             "workers": job_rows.slots(session, now_of(session) - WORKER_SILENT_AFTER),
             "drained": control.is_drained(session),
             "results": outbox.count_by_state(session),
@@ -44,12 +45,11 @@ def status(settings: Settings) -> View:
 
 def _troubles(data: Mapping[str, Any]) -> Iterator[object]:
     """What in a status needs a person, where it is true or not zero."""
-    yield data["jobs"].get(JobState.DEAD)
     yield data["jobs"].get(JobState.QUEUED) and not data["workers"]
     yield data["drained"]
     yield data["alerts"]
     yield data["destinations"].keys() - {BreakerState.CLOSED}
-    for name in ("results_refused", "results_overdue", "results_stranded", "conflicts", "disk_low"):
+    for name in ("jobs_dead", "results_refused", "results_overdue", "results_stranded", "conflicts", "disk_low"):
         yield data[name]
 
 

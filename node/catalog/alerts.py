@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from node.catalog import audit, breakers, outbox
+from node.catalog import audit, breakers, jobs, outbox
 from node.catalog.instant import now_of
 from node.catalog.tables import alert, instance, job, series, study
 from node.domain.alert import ABOUT_STUDIES, EVENTS, OVERDUE_AFTER, WARNINGS, Alert, AlertKind, Condition
@@ -87,11 +87,9 @@ def conditions(session: Session) -> list[Condition]:
 
 
 def _dead_jobs(session: Session) -> list[Condition]:
-    query = select(job.c.id, job.c.failure, study.c.study_instance_uid).join(study, study.c.id == job.c.study_id)
-    rows = session.execute(query.where(job.c.state == JobState.DEAD).order_by(job.c.id))
     return [
         Condition(AlertKind.DEAD_JOB, str(job_id), {"failure": failure, "study_instance_uid": uid})
-        for job_id, failure, uid in rows
+        for job_id, failure, uid in jobs.dead(session)
     ]
 
 

@@ -107,7 +107,10 @@ class Site:
 
 @contextmanager
 def site(setup: Setup, seed: int, workers: int = 1) -> Iterator[Site]:
-    """A site until the end of the block, in a folder of its own that the user of PostgreSQL can reach."""
+    """A site until the end of the block, in a folder of its own that the user of PostgreSQL can reach.
+
+    An embedded node has its one worker, whatever is asked for.
+    """
     rng = random.Random(f"{seed} ports")
     folder = Path(tempfile.mkdtemp(prefix=f"nodus-{setup}-"))
     folder.chmod(0o755)
@@ -128,7 +131,6 @@ def _started(stack: ExitStack, setup: Setup, folder: Path, rng: random.Random, w
         "lease_s": LEASE_S,
         "receivers": 2,
         "worker": setup is Setup.EMBEDDED,
-        "worker_slots": workers if setup is Setup.EMBEDDED else 1,
         "minimum_free_gib": 0,
     }
     broker = database = None

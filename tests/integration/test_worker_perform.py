@@ -15,6 +15,7 @@ from node.catalog.revisions import Plan, open_revision
 from node.catalog.session import Catalog
 from node.domain.job import Failure, JobKind, JobState
 from node.domain.peers import Destination
+from node.domain.retention import REMOVED
 from node.errors import LeaseLost
 from node.settings import Settings
 from node.spool import Spool, write_durably
@@ -22,7 +23,7 @@ from tests.conftest import AUDIT_KEY
 from tests.flow import Flow
 from tests.scarcity import MORE_THAN_THERE_IS, limited_memory
 from tests.servers import Postgres, eventually
-from tests.studies import Series, after
+from tests.studies import AT, Series, after
 from workers import pipeline, report, tasks
 from workers.networks.budget import Budget, budget
 from workers.tasks import Claim, Workplace
@@ -197,3 +198,18 @@ def test_a_result_that_cannot_be_saved_is_a_failure_with_its_own_name(
     (job,) = flow.jobs()
     assert (job["state"], job["failure"]) == ("queued", "unknown")
     assert "NotADirectoryError" in job["failure_text"] or "FileExistsError" in job["failure_text"]
+
+
+@pytest.mark.parametrize("kind", JobKind)
+def test_a_job_whose_images_were_all_removed_ends_as_not_analysed_and_tells_nobody(
+    catalog: Catalog, spool: Spool, workplace: Workplace, kind: JobKind
+) -> None:
+    flow = queued(catalog, spool, CHEST)
+    with catalog.writing() as session:
+        session.execute(update(tables.job).values(kind=kind, reasons=[REMOVED]))
+        session.execute(update(tables.instance).values(purged_at=AT))
+    tasks.perform(workplace, 1)
+    (job,) = flow.jobs()
+    assert (job["state"], job["outcome"], job["failure"]) == ("done", "not analysed", "")
+    assert flow.study(CHEST.study_uid)["reasons"] == [REMOVED]
+    assert (flow.rows(tables.result), flow.outbox()) == ([], [])

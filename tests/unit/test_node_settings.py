@@ -85,6 +85,7 @@ def test_senders_and_destinations_of_a_file_replace_the_defaults(tmp_path: Path)
         ('[[senders]]\nnetwork = "nowhere"', "Setting senders.0.network: Value error, 'nowhere' does not appear"),
         ('[[destinations]]\nae_title = "P"\nhost = "h"', "Setting destinations.0.port: Field required."),
         ("lease_s = 0.5", "Setting lease_s: Input should be greater than 1."),
+        ("worker_slots = 2", "Setting worker_slots: Value error, more than one needs Redis as broker_url;"),
         ("port = ", "The settings cannot be read: "),
     ],
 )
@@ -135,6 +136,10 @@ def test_settings_do_not_change() -> None:
 )
 def test_an_embedded_broker_brings_its_worker(broker: str, worker: bool | None, runs: bool) -> None:
     assert load(broker_url=broker, worker=worker).runs_worker is runs
+
+
+def test_with_redis_a_worker_may_do_several_jobs_at_once() -> None:
+    assert Settings(broker_url="redis://broker:6379/0", worker_slots=8).worker_slots == 8
 
 
 def test_a_child_process_gets_the_very_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,9 +74,14 @@ def current(session: Session, study_id: int) -> Job | None:
     return next(reversed(standing(session, study_id)), None)
 
 
-def ids_in(session: Session, state: JobState) -> list[int]:
-    """Every job in a state, oldest first."""
-    return list(session.scalars(select(job.c.id).where(job.c.state == state).order_by(job.c.id)))
+def dead(session: Session) -> list[tuple[int, str, str]]:
+    """(job id, failure, Study Instance UID) of the dead jobs that need a person, oldest first.
+
+    None of a study whose files somebody removed all the same: until they come again, nothing can be done for it.
+    """
+    needed = (job.c.state == JobState.DEAD) & study.c.purged_at.is_(None)
+    query = select(job.c.id, job.c.failure, study.c.study_instance_uid).join(study, study.c.id == job.c.study_id)
+    return list(session.execute(query.where(needed).order_by(job.c.id)))
 
 
 def create(session: Session, now: datetime, **values: Any) -> int:
