@@ -21,6 +21,7 @@ from node.domain.breaker import BreakerState
 from node.domain.delivery import Answer, Rung, Shipment, answer_of, back_off, is_out_of_resources
 from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
+from node.flow.loop import goes_on
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Delivery:
 
     def _send(self, shipment: Shipment, sending: Sending) -> None:
         """One shipment; what goes wrong with it, whatever it is, is its own: the others are sent."""
+        goes_on()
         try:
             self._attempt(shipment, sending)
         except (PeerFailed, OperationalError):  # the destination's, or the database's

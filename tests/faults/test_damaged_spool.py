@@ -13,9 +13,11 @@ from node.domain.alert import AlertKind
 from node.flow import register
 from node.flow.alert import Watch
 from node.flow.inbox import Inbox
+from node.flow.loop import Loop
 from node.spool import Spool
 from tests.flow import Flow
 from tests.received import data_set_of
+from tests.servers import eventually
 from tests.studies import Series, keep, keep_all
 
 SERIES = Series("damaged", count=5)
@@ -114,3 +116,23 @@ def test_a_file_that_lost_its_bytes_is_whole_again_after_the_same_instance_came(
     path.write_bytes(raw)
     assert data / keep(spool, payload).path == path
     assert data_set_of(path) == payload.data_set
+
+
+def test_a_disk_that_takes_long_for_each_of_many_files_does_not_hang(
+    catalog: Catalog, spool: Spool, data: Path
+) -> None:
+    hung, inbox = list[bool](), Inbox()
+    keep_all(spool, SERIES.payloads(range(3)))
+
+    class Slow(Spool):
+        def absolute(self, path: str) -> Path:
+            hung.append(loop.hangs)
+            loop._thread.got_on_at = -1e9  # and this takes for ever
+            return super().absolute(path)
+
+    slow = Slow(data, minimum_free_bytes=0, minimum_free_fraction=0.0)
+    loop = Loop("register", lambda: register.step(catalog, slow, inbox), 3600)
+    loop.start()
+    eventually(lambda: inbox.incomplete_since is None)
+    loop.stop(10)
+    assert hung == [False] * 6  # when it was written, and what is in it

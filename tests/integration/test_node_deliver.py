@@ -12,8 +12,10 @@ from node.catalog.session import Catalog
 from node.domain.breaker import BreakerState
 from node.errors import BadInput, PeerFailed
 from node.flow import release
+from node.flow.loop import Loop
 from tests.deliveries import EVERYTHING, SEG, SR, Pacs, names, two_destinations, with_results
 from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, results
+from tests.servers import eventually
 from tests.studies import AT, Series, after
 
 
@@ -230,3 +232,20 @@ def test_a_database_that_is_away_is_no_fault_of_the_result(catalog: Catalog) -> 
     with pytest.raises(OperationalError):
         delivering.step()
     assert (delivering.rows()[0]["failures"], delivering.rows()[0]["error"]) == (0, "")
+
+
+def test_a_destination_that_takes_long_for_each_of_many_results_does_not_hang(catalog: Catalog) -> None:
+    delivering, hung = with_results(catalog, studies=2), list[bool]()
+
+    class Slow(Pacs):
+        def send(self, path: Path, sop_class_uid: str) -> int:
+            hung.append(loop.hangs)
+            loop._thread.got_on_at = -1e9  # and this takes for ever
+            return super().send(path, sop_class_uid)
+
+    delivering.pacs = Slow()
+    loop = Loop("deliver", delivering.step, 3600)
+    loop.start()
+    eventually(lambda: delivering.states() == ["delivered"] * 4)
+    loop.stop(10)
+    assert hung == [False] * 4
