@@ -90,7 +90,7 @@ def _written_at(spool: Spool, path: str) -> int:
 
 
 def _arrival_on_disk(spool: Spool, inbox: Inbox, path: str) -> Arrival | None:
-    """A file as it came; None where it is damaged: it stays where it is, and is told once."""
+    """A file as it came; None where it is gone, or damaged: it stays where it is, and is told once."""
     goes_on()
     file = spool.absolute(path)
     try:
@@ -98,7 +98,9 @@ def _arrival_on_disk(spool: Spool, inbox: Inbox, path: str) -> Arrival | None:
         reception = reception_of(read_file_meta_info(file)) or _unknown(file)
         return Arrival(header, reception, path, file.stem.partition("-")[2], file.stat().st_size)
     except Exception as error:  # noqa: BLE001 - a broken disk or file meta raises anything; the others must not wait
-        if path not in inbox.damaged:
+        if isinstance(error, FileNotFoundError) and file.parent.is_dir():  # retention removed it; no volume is missing
+            inbox.damaged.discard(path)
+        elif path not in inbox.damaged:
             inbox.damaged.add(path)
             log.error("a file of the spool cannot be read", extra={"file": file.name, "error": type(error).__name__})
         return None

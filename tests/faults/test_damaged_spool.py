@@ -136,3 +136,29 @@ def test_a_disk_that_takes_long_for_each_of_many_files_does_not_hang(
     eventually(lambda: inbox.incomplete_since is None)
     loop.stop(10)
     assert hung == [False] * 6  # when it was written, and what is in it
+
+
+def test_a_file_that_retention_removes_between_the_listing_and_the_reading_is_not_damaged(
+    catalog: Catalog, spool: Spool, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But one whose folder is gone with it is: its volume may be."""
+    stored, inbox = keep_all(spool, SERIES.payloads(range(3))), Inbox()
+
+    class Purged(Spool):
+        def written_at(self, path: str) -> int:
+            if path == stored[0].path:
+                self.absolute(path).unlink(missing_ok=True)
+            return super().written_at(path)
+
+    register.step(catalog, Purged(data, minimum_free_bytes=0, minimum_free_fraction=0.0), inbox)
+    assert (len(Flow(catalog).rows(tables.instance)), inbox.damaged) == (2, set())
+    assert "cannot be read" not in caplog.text
+
+    class Unmounted(Spool):
+        def absolute(self, path: str) -> Path:
+            return data / "gone" / path
+
+    lost = keep(spool, SERIES.payloads([4])[0])
+    inbox.must_rescan()
+    register.step(catalog, Unmounted(data, minimum_free_bytes=0, minimum_free_fraction=0.0), inbox)
+    assert inbox.damaged == {lost.path}
