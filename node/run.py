@@ -23,7 +23,6 @@ from pynetdicom import _config as pynetdicom_config
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from node import webhook
 from node.audit.anchor import Anchors
 from node.catalog import ahead, audit, control, installation, peers
 from node.catalog.session import Catalog
@@ -50,7 +49,7 @@ from node.flow import alert, complete, deliver, enqueue, register, release, send
 from node.flow.clock import Clock, steady_s
 from node.flow.inbox import Inbox
 from node.flow.listen import Listener
-from node.flow.loop import Loop
+from node.flow.loop import HANGS_AFTER_S, Loop
 from node.flow.retain import Retain
 from node.metrics import Metrics
 from node.queue import JobQueue
@@ -59,6 +58,7 @@ from node.settings import Settings
 from node.spool import Spool
 from node.web.app import WebServer
 from node.web.live import server
+from node.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ ANCHOR_EVERY_S = 60.0
 RETAIN_EVERY_S = 60.0
 WATCH_EVERY_S = 5.0
 SWEEP_EVERY_S = 60.0
+DISK_WITHIN_S = 2.0
+WAITS_OF_A_DELIVERY = 3
+"""For the association, a C-STORE and the release; what its size grants a result, 900 s for 112 MB, is in the rest."""
 REGISTER_EVERY_S = 0.1
 """Files that come within this time share one transaction."""
 
@@ -241,7 +244,11 @@ def _loops(node: Node, inbox: Inbox, associations: OpenAssociations) -> list[Loo
     deliveries = [
         deliver.Delivery(catalog, each, connect, spool.absolute, random.Random(each.id), _now) for each in known
     ]
-    sending = [Loop(f"deliver {each.to.destination.ae_title}", each.step, 0.5) for each in deliveries]
+    hangs_after_s = HANGS_AFTER_S + WAITS_OF_A_DELIVERY * settings.answer_timeout_s
+    sending = [
+        Loop(f"deliver {each.to.destination.ae_title}", each.step, 0.5, hangs_after_s=hangs_after_s)
+        for each in deliveries
+    ]
     releasing = Loop("release", lambda: release.step(catalog, _now()), 0.5, then=sending)
     enqueuing = Loop("enqueue", lambda: enqueue.step(catalog, queue.publish), 0.5)
     reclaiming = partial(enqueue.reclaim, catalog, LeaseWatch(settings.lease_s))
@@ -271,12 +278,11 @@ def _watching(node: Node, inbox: Inbox) -> list[Loop]:
     catalog, settings = node.catalog, node.settings
     watch = alert.Watch(
         catalog,
-        partial(disk_of, settings),
-        lambda: [(each.name, each.failures) for each in node.loops],
+        partial(Asking("disk").ask, partial(disk_of, settings), DISK_WITHIN_S),
+        lambda: [(each.name, each.failures, each.hangs) for each in node.loops],
         damaged=lambda: len(inbox.damaged),
     )
-    post = partial(webhook.post, settings.alert_webhook_url)
-    tell = alert.Telling(catalog, post, settings.ae_title, random.Random(), _now)
+    tell = alert.Telling(catalog, Webhook(settings.alert_webhook_url).post, settings.ae_title, random.Random(), _now)
     telling = [Loop("webhook", tell.step, 1.0)] if settings.alert_webhook_url else []
     return [Loop("alerts", watch.step, WATCH_EVERY_S, then=telling), *telling]
 

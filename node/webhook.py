@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from node.deadline import Asking
 from node.errors import PeerFailed
 
 TIMEOUT_S = 10.0
-"""For the connection, and for each silence."""
+"""For the connection, for each silence, and in all."""
 
 
 class _StayHere(HTTPRedirectHandler):
@@ -32,3 +34,19 @@ def post(url: str, content: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> 
             raise PeerFailed(f"The webhook answered with status {error.code}.") from None
     except (OSError, HTTPException, ValueError) as error:
         raise PeerFailed(f"The webhook cannot be reached ({type(error).__name__}).") from None
+
+
+class Webhook:
+    """An address that is told within a time, however slowly it answers; while it still does, nothing more is told."""
+
+    def __init__(self, url: str, within_s: float = TIMEOUT_S) -> None:
+        self._url = url
+        self._within_s = within_s
+        self._asking = Asking("webhook")
+
+    def post(self, content: Mapping[str, Any]) -> None:
+        """POST once. Raises PeerFailed for anything but a 2xx status in time."""
+        try:
+            self._asking.ask(partial(post, self._url, content), self._within_s)
+        except TimeoutError:
+            raise PeerFailed(f"The webhook did not answer within {self._within_s:g} s.") from None

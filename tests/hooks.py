@@ -23,6 +23,9 @@ class Hook:
     answers: list[int] = field(default_factory=list)
     """One status for each POST; then 204."""
     gets: int = 0
+    trickles: bool = False
+    """Answers with one byte after the other until it is down."""
+    _down: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
@@ -34,6 +37,7 @@ class Hook:
     @contextmanager
     def listening(self, certificate: Path | None = None) -> Iterator[None]:
         """It is up until the end of the block; with a certificate (and its key in the same file) over TLS."""
+        self._down.clear()
         server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
         if certificate:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -44,6 +48,7 @@ class Hook:
         try:
             yield
         finally:
+            self._down.set()
             server.shutdown()
             server.server_close()
             thread.join()
@@ -54,6 +59,11 @@ class Hook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 hook.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                if hook.trickles:
+                    self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Slow: ")
+                    while not hook._down.wait(0.02):
+                        self.wfile.write(b".")
+                    return
                 self.send_response(hook.answers.pop(0) if hook.answers else 204)
                 self.send_header("Location", f"http://127.0.0.1:{hook.port}/elsewhere")
                 self.send_header("Content-Length", "0")

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from node.admin.opened import opened
 from node.admin.peers import named
 from node.admin.view import View
-from node.catalog import audit, outbox, overview
+from node.catalog import audit, outbox, overview, studies
 from node.domain.audit import Detail, Event, EventKind
 from node.domain.delivery import OutboxState
 from node.errors import Unavailable
@@ -21,6 +21,7 @@ def resend(settings: Settings, study_instance_uid: str, to: str, delivered: bool
     """
     states = [OutboxState.REFUSED, *([OutboxState.DELIVERED] if delivered else [])]
     with opened(settings) as catalog, catalog.writing() as session:
+        studies.lock(session, study_instance_uid)  # retention removes no files meanwhile
         job_id, now = _newest_job(session, study_instance_uid), datetime.now(UTC)
         if outbox.are_purged(session, job_id):
             raise Unavailable("The files of these results were removed by retention: they cannot be sent again.")

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from node.catalog.outbox import MISSED
 from node.catalog.session import changed
+from node.catalog.studies import lock, study_uid
 from node.catalog.tables import destination, instance, job, outbox, result, series, study, worker
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
@@ -87,6 +88,7 @@ def purge(session: Session, study_id: int, now: datetime, *, decided: bool) -> P
 
     With `decided` no version waits for an operator any more: what counts does, should it come again.
     """
+    lock(session, study_uid(session, study_id))  # who makes something of it due meanwhile finds no files, or is seen
     reasons = (UNDER_WAY,) if decided else (UNDER_WAY, UNDECIDED)
     place = and_(study.c.id == study_id, _may_go(*reasons))
     if changed(session, update(study).where(place).values(purged_at=now, conflicts=0)) != 1:

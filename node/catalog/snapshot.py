@@ -104,9 +104,10 @@ def files(session: Session) -> Iterator[str]:
 
 
 def without_row(session: Session, paths: Iterator[str]) -> list[str]:
-    """Which of these files of the spool have no row (yet)."""
+    """Which of these files of the spool have no row (yet), or one that says that they are gone: they came again."""
     found = []
     while some := list(islice(paths, AT_ONCE)):
-        known = set(session.scalars(select(instance.c.path).where(instance.c.path.in_(some))))
+        here = instance.c.path.in_(some) & instance.c.purged_at.is_(None)
+        known = set(session.scalars(select(instance.c.path).where(here)))
         found += [path for path in some if path not in known]
     return found

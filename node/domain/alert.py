@@ -32,13 +32,14 @@ class AlertKind(StrEnum):
     DATABASE_CLOCK = "database clock"
     """The database's clock is not ours."""
     LOOP_FAILING = "loop failing"
-    """A part of the node fails turn after turn; the subject is its name."""
+    """A part of the node fails turn after turn, or hangs in one; the subject is its name."""
     SPOOL_DAMAGED = "spool damaged"
     """Received files without a row cannot be read: they are in no study."""
     CLOCK_JUMPED = "clock jumped"
     """The system's clock was set while the node ran: times written before and after cannot be compared."""
 
 
+DISK = frozenset({AlertKind.DISK_LOW, AlertKind.DISK_FILLING})
 EVENTS = frozenset({AlertKind.CLOCK_JUMPED})
 """These have no end of their own: they last until somebody acknowledges them."""
 ABOUT_STUDIES = frozenset({AlertKind.CONFLICT, AlertKind.DEMOGRAPHICS_CHANGED})
@@ -109,6 +110,10 @@ FAILING_AFTER = 8
 """Failed turns in a row of a loop: some 30 s, longer than a database takes to restart."""
 
 
-def loop_conditions(failures: Iterable[tuple[str, int]]) -> list[Condition]:
-    """Loops that fail turn after turn: the audit chain that cannot be anchored is one of them."""
-    return [Condition(AlertKind.LOOP_FAILING, name) for name, count in failures if count >= FAILING_AFTER]
+def loop_conditions(loops: Iterable[tuple[str, int, bool]]) -> list[Condition]:
+    """Loops that fail turn after turn, such as the anchors of the audit chain, or hang: (name, failures, hangs)."""
+    return [
+        Condition(AlertKind.LOOP_FAILING, name, {"hangs": hangs})
+        for name, failures, hangs in loops
+        if hangs or failures >= FAILING_AFTER
+    ]

@@ -13,6 +13,7 @@ from node.catalog import alerts, jobs
 from node.catalog.instant import now_of
 from node.catalog.session import Catalog
 from node.domain.alert import (
+    DISK,
     LARGEST_SKEW,
     Alert,
     AlertKind,
@@ -45,9 +46,9 @@ class Watch:
 
     catalog: Catalog
     disk: Callable[[], tuple[float, float]]
-    """Free bytes, and the water mark in bytes."""
-    loops: Callable[[], Iterable[tuple[str, int]]]
-    """Each loop of the node and its failures in a row."""
+    """Free bytes, and the water mark in bytes. Raises TimeoutError where the disk does not answer."""
+    loops: Callable[[], Iterable[tuple[str, int, bool]]]
+    """Each loop of the node, its failures in a row, and whether it hangs."""
     clocks: Callable[[], Clocks] = read_clocks
     damaged: Callable[[], int] = lambda: 0
     """Files of the spool that cannot be read."""
@@ -77,10 +78,17 @@ class Watch:
             *alerts.conditions(session),
             *_without_worker(session),
             *self._database_clock(session),
-            *disk_conditions(*self.disk(), standing),
+            *self._disk(standing),
             *loop_conditions(self.loops()),
             *_damaged_files(self.damaged()),
         ]
+
+    def _disk(self, standing: list[Alert]) -> list[Condition]:
+        """Of a disk that does not answer nothing new is known; the loops that wait for it are told."""
+        try:
+            return disk_conditions(*self.disk(), standing)
+        except TimeoutError:
+            return [alert.condition for alert in standing if alert.condition.kind in DISK]
 
     def _jumped(self, clocks: Clocks) -> list[Condition]:
         jump = self.last.jump_to(clocks)

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from node.catalog import audit, breakers, outbox
@@ -20,6 +21,7 @@ from node.domain.breaker import BreakerState
 from node.domain.delivery import Answer, Rung, Shipment, answer_of, back_off, is_out_of_resources
 from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
+from node.flow.loop import goes_on
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,17 @@ class Delivery:
             return outbox.trial_shipment(session, self.to.id)
 
     def _send(self, shipment: Shipment, sending: Sending) -> None:
+        """One shipment; what goes wrong with it, whatever it is, is its own: the others are sent."""
+        goes_on()
+        try:
+            self._attempt(shipment, sending)
+        except (PeerFailed, OperationalError):  # the destination's, or the database's
+            raise
+        except Exception as error:
+            log.exception("a result cannot be sent from here", extra={"job": shipment.job_id, "kind": shipment.kind})
+            self._postpone(shipment, None, f"The result cannot be sent from here ({type(error).__name__}).")
+
+    def _attempt(self, shipment: Shipment, sending: Sending) -> None:
         rung = shipment.choose(sending.accepted_sop_classes)
         if rung is None:
             self._refuse(shipment, None, "The destination accepts none of the SOP classes of this result.")

@@ -16,6 +16,7 @@ from node.domain.audit import Detail, Event, EventKind, EventOutcome
 from node.domain.reception import Reception
 from node.domain.study import Arrival, Version, VersionKind
 from node.flow.inbox import BATCH, Inbox
+from node.flow.loop import goes_on
 from node.flow.versions import Pair, compared_files, kind_of
 from node.headers import read_header
 from node.headers.decoding import Decoder
@@ -81,6 +82,7 @@ def _batches(arrivals: Iterable[Arrival]) -> Iterable[list[Arrival]]:
 
 
 def _written_at(spool: Spool, path: str) -> int:
+    goes_on()
     try:
         return spool.written_at(path)
     except OSError:  # reading it will fail as well, and be told then
@@ -88,14 +90,17 @@ def _written_at(spool: Spool, path: str) -> int:
 
 
 def _arrival_on_disk(spool: Spool, inbox: Inbox, path: str) -> Arrival | None:
-    """A file as it came; None where it is damaged: it stays where it is, and is told once."""
+    """A file as it came; None where it is gone, or damaged: it stays where it is, and is told once."""
+    goes_on()
     file = spool.absolute(path)
     try:
         header = read_header(file)
         reception = reception_of(read_file_meta_info(file)) or _unknown(file)
         return Arrival(header, reception, path, file.stem.partition("-")[2], file.stat().st_size)
     except Exception as error:  # noqa: BLE001 - a broken disk or file meta raises anything; the others must not wait
-        if path not in inbox.damaged:
+        if isinstance(error, FileNotFoundError) and file.parent.is_dir():  # retention removed it; no volume is missing
+            inbox.damaged.discard(path)
+        elif path not in inbox.damaged:
             inbox.damaged.add(path)
             log.error("a file of the spool cannot be read", extra={"file": file.name, "error": type(error).__name__})
         return None
@@ -125,7 +130,9 @@ def _register_part(
         try:
             return _enter(catalog, spool, part, compared)
         except _Uncompared as first:
-            compared |= {pair: compare(pair, others) for pair, others in first.pairs.items()}
+            for pair, others in first.pairs.items():
+                goes_on()
+                compared[pair] = compare(pair, others)
 
 
 def _parts(batch: Sequence[Arrival]) -> list[list[Arrival]]:

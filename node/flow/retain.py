@@ -15,6 +15,7 @@ from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind
 from node.domain.clock import Clocks
 from node.domain.retention import Finished, Retention, Why, going
+from node.flow.loop import goes_on
 from node.removal import remove
 from node.spool import Spool, sync_directory
 
@@ -83,6 +84,7 @@ class Retain:
 
     def purge(self, study: Finished, why: Why, *, decided: bool = False) -> Purged | None:
         """Remove the files of one study; None when it may not go (any more)."""
+        goes_on()
         moment = self.spool.time()
         with self.catalog.writing() as session:
             purged = retention.purge(session, study.id, moment, decided=decided)
@@ -140,6 +142,7 @@ class Retain:
     def _sweep_spool(self) -> None:
         files = self.spool.files()
         while paths := list(islice(files, AT_ONCE)):
+            goes_on()
             with self.catalog.reading() as session:
                 gone = retention.purged_among(session, paths)
             self._bring_back([path for path, since in gone.items() if not remove(self.spool.absolute(path), since)])
@@ -148,6 +151,7 @@ class Retain:
         folder = self.data / "results"
         job_ids = [int(each.name) for each in folder.glob("*") if each.name.isdecimal()]
         for first in range(0, len(job_ids), AT_ONCE):
+            goes_on()
             with self.catalog.reading() as session:
                 gone = retention.purged_results(session, job_ids[first : first + AT_ONCE])
             for path in gone:

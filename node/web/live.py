@@ -28,7 +28,7 @@ def server(catalog: Catalog, loops: Sequence[Loop], metrics: Metrics, page: sock
             return query(session)
 
     def checks() -> dict[str, str]:
-        state = {loop.name: "ok" if not loop.failures else f"failed {loop.failures} times in a row" for loop in loops}
+        state = {loop.name: loop.trouble or "ok" for loop in loops}
         try:
             asking.ask(partial(count, jobs.count_by_state), ANSWER_WITHIN_S)
         except (SQLAlchemyError, TimeoutError) as error:

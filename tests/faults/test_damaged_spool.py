@@ -13,9 +13,11 @@ from node.domain.alert import AlertKind
 from node.flow import register
 from node.flow.alert import Watch
 from node.flow.inbox import Inbox
+from node.flow.loop import Loop
 from node.spool import Spool
 from tests.flow import Flow
 from tests.received import data_set_of
+from tests.servers import eventually
 from tests.studies import Series, keep, keep_all
 
 SERIES = Series("damaged", count=5)
@@ -114,3 +116,49 @@ def test_a_file_that_lost_its_bytes_is_whole_again_after_the_same_instance_came(
     path.write_bytes(raw)
     assert data / keep(spool, payload).path == path
     assert data_set_of(path) == payload.data_set
+
+
+def test_a_disk_that_takes_long_for_each_of_many_files_does_not_hang(
+    catalog: Catalog, spool: Spool, data: Path
+) -> None:
+    hung, inbox = list[bool](), Inbox()
+    keep_all(spool, SERIES.payloads(range(3)))
+
+    class Slow(Spool):
+        def absolute(self, path: str) -> Path:
+            hung.append(loop.hangs)
+            loop._thread.got_on_at = -1e9  # and this takes for ever
+            return super().absolute(path)
+
+    slow = Slow(data, minimum_free_bytes=0, minimum_free_fraction=0.0)
+    loop = Loop("register", lambda: register.step(catalog, slow, inbox), 3600)
+    loop.start()
+    eventually(lambda: inbox.incomplete_since is None)
+    loop.stop(10)
+    assert hung == [False] * 6  # when it was written, and what is in it
+
+
+def test_a_file_that_retention_removes_between_the_listing_and_the_reading_is_not_damaged(
+    catalog: Catalog, spool: Spool, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But one whose folder is gone with it is: its volume may be."""
+    stored, inbox = keep_all(spool, SERIES.payloads(range(3))), Inbox()
+
+    class Purged(Spool):
+        def written_at(self, path: str) -> int:
+            if path == stored[0].path:
+                self.absolute(path).unlink(missing_ok=True)
+            return super().written_at(path)
+
+    register.step(catalog, Purged(data, minimum_free_bytes=0, minimum_free_fraction=0.0), inbox)
+    assert (len(Flow(catalog).rows(tables.instance)), inbox.damaged) == (2, set())
+    assert "cannot be read" not in caplog.text
+
+    class Unmounted(Spool):
+        def absolute(self, path: str) -> Path:
+            return data / "gone" / path
+
+    lost = keep(spool, SERIES.payloads([4])[0])
+    inbox.must_rescan()
+    register.step(catalog, Unmounted(data, minimum_free_bytes=0, minimum_free_fraction=0.0), inbox)
+    assert inbox.damaged == {lost.path}

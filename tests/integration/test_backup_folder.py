@@ -326,3 +326,15 @@ def test_without_the_programs_of_postgresql_it_says_which_to_install(
     else:
         with pytest.raises(Unavailable, match=r"^pg_dump is not installed: .*postgresql-client"):
             make(keeping, tmp_path / "kept")
+
+
+def test_what_retention_removed_and_came_again_is_in_a_backup_before_it_is_registered_again(
+    keeping: Keeping, tmp_path: Path
+) -> None:
+    keeping.retain().step()
+    assert keeping.images() == 0
+    again = keep_all(keeping.flow.spool, Series("1", count=IMAGES).payloads([3]))  # acknowledged
+    manifest = make(keeping, tmp_path / "kept")
+    assert (manifest.missing, [path for path in files(tmp_path / "kept") if path.startswith("spool/")]) == (
+        [], [again[0].path]
+    )  # fmt: skip

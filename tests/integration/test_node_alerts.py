@@ -19,10 +19,12 @@ from node.domain.alert import AlertKind, Condition
 from node.domain.clock import Clocks
 from node.errors import PeerFailed, Unavailable
 from node.flow.alert import Telling, Watch, read_clocks
+from node.webhook import Webhook
 from tests.deliveries import PACS, with_results
 from tests.flow import Flow, queued
 from tests.hooks import Hook
 from tests.peers import require
+from tests.servers import eventually
 from tests.studies import AT, Series, after
 
 
@@ -31,15 +33,22 @@ class Attention:
     """Everything that finds, raises and tells, with a disk, loops and clocks of our own."""
 
     flow: Flow
-    free: float = 100.0
+    free: float | None = 100.0
+    """None: the disk does not answer."""
     failures: int = 0
+    hangs: bool = False
     set_by: timedelta = timedelta(0)
     """How far somebody set the system's clock since the start."""
     hook: Hook = field(default_factory=Hook)
 
     def __post_init__(self) -> None:
-        loops = lambda: [("anchor", self.failures)]  # noqa: E731 - as the wiring has it
-        self.watch = Watch(self.flow.catalog, lambda: (self.free, 10.0), loops, self.clocks)
+        loops = lambda: [("anchor", self.failures, self.hangs)]  # noqa: E731 - as the wiring has it
+        self.watch = Watch(self.flow.catalog, self.disk, loops, self.clocks)
+
+    def disk(self) -> tuple[float, float]:
+        if self.free is None:
+            raise TimeoutError
+        return self.free, 10.0
 
     def clocks(self) -> Clocks:
         now = read_clocks()
@@ -187,6 +196,15 @@ def test_a_disk_that_fills_and_a_loop_that_fails_are_told(attention: Attention) 
     assert attention.look() == []
 
 
+def test_loops_that_hang_on_a_volume_are_told_while_what_was_known_of_it_stands(attention: Attention) -> None:
+    attention.free = 9.0
+    assert attention.look() == [("disk low", "")]
+    attention.free, attention.hangs = None, True
+    assert attention.look() == [("disk low", ""), ("loop failing", "anchor")]
+    attention.free, attention.hangs = 100.0, False
+    assert attention.look() == []
+
+
 def test_a_clock_that_jumps_is_an_event_and_one_beside_the_database_lasts(attention: Attention) -> None:
     attention.set_by = timedelta(hours=1)
     assert attention.look() == [("database clock", ""), ("clock jumped", "")]
@@ -244,6 +262,28 @@ def test_a_redirect_or_a_refusal_is_not_heard_and_followed_nowhere(attention: At
         assert len(attention.hook.bodies) == 1
         assert attention.hook.gets == 0
         assert attention.tell(datetime.now(UTC) + timedelta(seconds=4))
+
+
+def test_a_webhook_that_never_comes_to_an_end_holds_nobody_up(attention: Attention) -> None:
+    """Each byte of its answer comes before one may call it silent."""
+    attention.hook.trickles = True
+    with attention.hook.listening():
+        slow = Webhook(attention.hook.url, within_s=0.5)
+        for _ in range(2):  # the second finds the first still under way
+            with pytest.raises(PeerFailed, match=r"did not answer within 0\.5 s"):
+                slow.post({})
+    attention.hook.trickles = False
+    with attention.hook.listening():
+        eventually(lambda: _is_told(slow), what="it is told again")
+    assert set(attention.hook.bodies) == {"{}"}
+
+
+def _is_told(hook: Webhook) -> bool:
+    try:
+        hook.post({})
+    except PeerFailed:
+        return False
+    return True
 
 
 def test_what_ended_before_anybody_tried_to_tell_it_is_not_told(attention: Attention) -> None:

@@ -4,12 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
+from node.catalog import tables
 from node.catalog.session import Catalog
+from node.domain.breaker import BreakerState
 from node.errors import BadInput, PeerFailed
 from node.flow import release
+from node.flow.loop import Loop
 from tests.deliveries import EVERYTHING, SEG, SR, Pacs, names, two_destinations, with_results
 from tests.flow import PLAIN_SR_CLASS, SEG_CLASS, SR_CLASS, results
+from tests.servers import eventually
 from tests.studies import AT, Series, after
 
 
@@ -204,3 +210,42 @@ def test_the_rung_is_fixed_before_the_first_attempt_and_never_changed(catalog: C
     delivering.clock.goes_on(60)
     delivering.step()
     assert delivering.pacs.got == names((1, SEG, 0), (1, SR, 1), (1, SR, 1))
+
+
+def test_a_result_that_cannot_be_sent_from_here_waits_alone_and_says_why(catalog: Catalog) -> None:
+    """Such as one whose UID another result of that destination has: the database refuses it, each time."""
+    delivering = with_results(catalog, studies=3)
+    with catalog.writing() as session:
+        taken = update(tables.outbox).where(tables.outbox.c.id == 1)
+        session.execute(taken.values(state="cancelled", sop_instance_uid=results(2, SEG)[0].sop_instance_uid))
+    assert delivering.step()
+    assert delivering.pacs.got == names((1, SR, 0), (3, SEG, 0), (3, SR, 0))
+    assert delivering.states() == ["cancelled", "delivered", "due", "due", "delivered", "delivered"]
+    row = delivering.rows()[2]
+    assert (row["error"], row["failures"]) == ("The result cannot be sent from here (IntegrityError).", 1)
+    assert delivering.breaker.state is BreakerState.CLOSED
+
+
+def test_a_database_that_is_away_is_no_fault_of_the_result(catalog: Catalog) -> None:
+    delivering = with_results(catalog)
+    delivering.pacs.answers = [OperationalError("UPDATE", {}, Exception("away"))]
+    with pytest.raises(OperationalError):
+        delivering.step()
+    assert (delivering.rows()[0]["failures"], delivering.rows()[0]["error"]) == (0, "")
+
+
+def test_a_destination_that_takes_long_for_each_of_many_results_does_not_hang(catalog: Catalog) -> None:
+    delivering, hung = with_results(catalog, studies=2), list[bool]()
+
+    class Slow(Pacs):
+        def send(self, path: Path, sop_class_uid: str) -> int:
+            hung.append(loop.hangs)
+            loop._thread.got_on_at = -1e9  # and this takes for ever
+            return super().send(path, sop_class_uid)
+
+    delivering.pacs = Slow()
+    loop = Loop("deliver", delivering.step, 3600)
+    loop.start()
+    eventually(lambda: delivering.states() == ["delivered"] * 4)
+    loop.stop(10)
+    assert hung == [False] * 4

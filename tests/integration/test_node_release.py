@@ -190,3 +190,17 @@ def test_what_waits_for_a_destination_that_is_no_longer_named_is_given_up_when_s
     )  # fmt: skip
     with catalog.reading() as session:
         assert retention.hindrance(session, 1, decided=False) != "a result of it is still to be delivered"
+
+
+def test_what_a_forgotten_destination_may_have_is_named_as_predecessor_by_what_comes_after_it(catalog: Catalog) -> None:
+    """Otherwise the next report of the study could have its UID and other bytes."""
+    delivering = with_results(catalog)
+    delivering.pacs.answers = [PeerFailed("cut in the middle")]
+    delivering.step()
+    delivering.flow.destination()
+    with catalog.writing() as session:
+        assert outbox.give_up(session, delivering.to.id) == 2
+    delivering.flow.destination(PACS)
+    delivering.flow.receive(Series("0").headers(range(64, 70)), after(1))
+    delivering.flow.complete(after(60))
+    assert [job["predecessor_job_id"] for job in delivering.flow.jobs()] == [None, 1]

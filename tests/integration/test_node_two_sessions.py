@@ -9,22 +9,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from node.admin import jobs as jobs_admin
-from node.catalog import jobs, studies
+from node.admin.resend import resend
+from node.catalog import jobs, outbox, retention, studies
 from node.catalog.revisions import record_failure
 from node.catalog.session import Catalog
 from node.domain.job import Failure
 from node.domain.outcome import Outcome
-from node.errors import LeaseLost
+from node.errors import LeaseLost, Unavailable
 from node.flow import release
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
-from tests.deliveries import with_results
+from tests.deliveries import Delivering, with_results
 from tests.flow import Flow, queued
 from tests.servers import Postgres, eventually
 from tests.studies import AT, Series, after, arrivals, reception
@@ -73,6 +75,13 @@ def come(session: Session) -> None:
     studies.register(session, arrivals(LATE, reception(after(1), "late")))
 
 
+def settings_of(catalog: Catalog, data: Path) -> Settings:
+    """The settings of a command on the same catalog."""
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    (data / "audit.key").chmod(0o600)
+    return Settings(data=data, database_url=catalog.engine.url.render_as_string(hide_password=False))
+
+
 def saves(job_id: int) -> Callable[[Session], None]:
     """What a worker does last."""
     set_outcome = studies.set_outcome
@@ -90,16 +99,16 @@ def in_one(catalog: Catalog, what: Callable[[Session], None]) -> None:
         what(session)
 
 
-def after_that(monkeypatch: pytest.MonkeyPatch, name: str, then: Callable[[], None]) -> None:
+def after_that(monkeypatch: pytest.MonkeyPatch, name: str, then: Callable[[], None], of: ModuleType = studies) -> None:
     """Do something when a function of the studies' catalog has returned, in the middle of its transaction."""
-    real = getattr(studies, name)
+    real = getattr(of, name)
 
     def stopped(*arguments: object) -> object:
         answer = real(*arguments)
         then()
         return answer
 
-    monkeypatch.setattr(studies, name, stopped)
+    monkeypatch.setattr(of, name, stopped)
 
 
 def test_results_of_a_study_that_is_being_opened_again_are_not_released(catalog: Catalog) -> None:
@@ -149,9 +158,7 @@ def test_a_notice_that_is_saved_while_its_analysis_is_retried_gives_way(
     for attempt in range(3):
         flow.fail(flow.claimed(1, after(100 * attempt)), Failure.UNKNOWN, after(100 * attempt))
     flow.claimed(2)
-    (data / "audit.key").write_bytes(AUDIT_KEY)
-    (data / "audit.key").chmod(0o600)
-    settings = Settings(data=data, database_url=catalog.engine.url.render_as_string(hide_password=False))
+    settings = settings_of(catalog, data)
     save = saves(2)
     with beside(catalog, lambda: in_one(catalog, save)) as (until_it_waits, saved):
         after_that(monkeypatch, "set_outcome", until_it_waits)
@@ -176,3 +183,44 @@ def test_a_worker_that_fails_while_its_study_is_held_leaves_its_notice(catalog: 
             studies.set_outcome(session, 1, "", ())
         failed.result(30)
     assert [(job["kind"], job["state"]) for job in flow.jobs()] == [("analysis", "dead"), ("notice", "queued")]
+
+
+@pytest.fixture
+def delivering(catalog: Catalog) -> Delivering:
+    """A finished study, whose results a destination took."""
+    finished = with_results(catalog)
+    finished.step()
+    with catalog.writing() as session:
+        studies.set_outcome(session, 1, Outcome.FINDINGS, ())
+    return finished
+
+
+def purge(catalog: Catalog) -> retention.Purged | None:
+    """What retention does before it removes files."""
+    with catalog.writing() as session:
+        return retention.purge(session, 1, AT, decided=False)
+
+
+def test_results_that_are_sent_again_while_retention_comes_keep_their_files(
+    catalog: Catalog, delivering: Delivering, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(catalog, data)
+    with beside(catalog, lambda: purge(catalog)) as (until_it_waits, purged):
+        after_that(monkeypatch, "are_purged", until_it_waits, of=outbox)
+        resend(settings, Series("0").study_uid, "", delivered=True)
+        assert purged.result(30) is None
+    assert delivering.states() == ["due", "due"]
+
+
+def test_results_whose_files_retention_removes_at_that_moment_are_not_sent_again(
+    catalog: Catalog, delivering: Delivering, data: Path
+) -> None:
+    settings = settings_of(catalog, data)
+    again = lambda: resend(settings, Series("0").study_uid, "", delivered=True)  # noqa: E731 - it runs beside
+    with beside(catalog, again) as (until_it_waits, sent):
+        with catalog.writing() as session:
+            assert retention.purge(session, 1, AT, decided=False)
+            until_it_waits()
+        with pytest.raises(Unavailable, match="removed by retention"):
+            sent.result(30)
+    assert delivering.states() == ["delivered", "delivered"]

@@ -1,9 +1,17 @@
 """The web port of a running node."""
 
 import json
+import socket
+import threading
+from pathlib import Path
 
+from node.catalog.session import Catalog
+from node.flow.loop import Loop
+from node.metrics import Metrics
+from node.web.live import server
+from tests.conftest import AUDIT_KEY
 from tests.sender import send
-from tests.servers import Nodus, eventually
+from tests.servers import Nodus, eventually, fetch
 from tests.studies import Series
 
 
@@ -41,3 +49,21 @@ def test_it_shows_jobs_results_and_loops(node: Nodus) -> None:
 def test_there_is_nothing_else(node: Nodus) -> None:
     assert node.web("/").status == 404
     assert node.web("/../../etc/passwd").status == 404
+
+
+def test_it_says_which_part_hangs(sqlite_template: Path) -> None:
+    """As in a call to a volume that is gone: nothing fails, and nothing ends."""
+    catalog, let_go = Catalog(f"sqlite:///{sqlite_template}", AUDIT_KEY), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        hung = Loop("register", lambda: let_go.wait(60) and False, 3600, hangs_after_s=0.01)
+        web, url = server(catalog, [hung], Metrics(), listener), f"http://127.0.0.1:{listener.getsockname()[1]}/readyz"
+        web.start()
+        hung.start()
+        page = eventually(lambda: page if (page := fetch(url)).status == 503 else None)
+        let_go.set()
+        state = json.loads(page.body)
+        assert (state["register"][:12], state["database"]) == ("hangs since ", "ok")
+        eventually(lambda: fetch(url).status == 200)
+        hung.stop(10)
+        web.stop(10)
+    catalog.close()

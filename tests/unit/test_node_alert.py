@@ -56,9 +56,14 @@ def test_without_a_water_mark_no_disk_is_low() -> None:
 
 
 def test_a_loop_that_fails_for_long_is_named() -> None:
-    assert loops([("anchor", FAILING_AFTER), ("register", FAILING_AFTER - 1)]) == [
+    assert loops([("anchor", FAILING_AFTER, False), ("register", FAILING_AFTER - 1, False)]) == [
         Condition(AlertKind.LOOP_FAILING, "anchor")
     ]
+
+
+def test_a_loop_that_hangs_is_named_though_it_never_failed() -> None:
+    (found,) = loops([("retain", 0, True), ("register", 0, False)])
+    assert (found.subject, found.detail) == ("retain", {"hangs": True})
 
 
 @pytest.mark.parametrize(("wall_s", "jump_s"), [(5, 0), (3605, 3600), (-3595, -3600), (35.5, 30.5)])

@@ -2,11 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from node.flow.loop import Loop
+from node.flow.loop import Loop, goes_on
 from tests.servers import eventually
 
 
@@ -109,3 +109,51 @@ def test_a_panic_that_is_no_exception_ends_no_loop(loops: list[Loop]) -> None:
     loop = run(loops, steps, every_s=0.01)
     assert steps.done.wait(10)
     eventually(lambda: loop.failures == 0)
+
+
+@pytest.fixture
+def let_go() -> Iterator[threading.Event]:
+    """What a step waits for that hangs; it comes at the end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def hanging(loops: list[Loop], step: Callable[[], object], hangs_after_s: float) -> Loop:
+    loop = Loop("test", step, 3600, hangs_after_s=hangs_after_s)
+    loops.append(loop)
+    loop.start()
+    return loop
+
+
+def test_a_turn_that_never_ends_is_seen_and_one_that_ended_is_none(loops: list[Loop], let_go: threading.Event) -> None:
+    loop = hanging(loops, lambda: let_go.wait(60) and False, 0.05)
+    eventually(lambda: loop.hangs)
+    assert loop.trouble.startswith("hangs since ")
+    assert loop.failures == 0
+    let_go.set()
+    eventually(lambda: not loop.hangs)
+    assert loop.trouble == ""
+
+
+def test_a_long_turn_that_says_that_it_goes_on_does_not_hang(loops: list[Loop], let_go: threading.Event) -> None:
+    seen, done = list[bool](), threading.Event()
+
+    def step() -> bool:
+        for _ in range(3):
+            loop._thread.got_on_at = -1e9  # each part takes for ever
+            seen.append(loop.hangs)
+            goes_on()
+            seen.append(loop.hangs)
+        done.set()
+        return False
+
+    loop = Loop("test", step, 3600)
+    loops.append(loop)
+    loop.start()
+    assert done.wait(10)
+    assert seen == [True, False] * 3
+
+
+def test_outside_of_a_loop_nobody_needs_to_say_that_it_goes_on() -> None:
+    goes_on()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
@@ -12,7 +12,8 @@ from node.domain.delivery import OutboxState, ResultKind
 from node.domain.study import Completeness
 
 UNSENT = (OutboxState.HELD, OutboxState.DUE)
-SEEN = outbox.c.state != OutboxState.CANCELLED
+SEEN = or_(outbox.c.state != OutboxState.CANCELLED, outbox.c.attempts > 0)
+"""Of an outbox row: its destination may have the result, or gets it; also where it was given up after an attempt."""
 
 
 def hold(session: Session, job_id: int, kinds: Iterable[ResultKind], notice: bool, now: datetime) -> None:
