@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from tests.peers import require
 
-START_WITHIN_S = 60.0
+START_WITHIN_S = 120.0
 STOP_WITHIN_S = 10.0
 """The promise of `nodus up` after SIGTERM; the others keep it too."""
 DCMTK_PLACES = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")
