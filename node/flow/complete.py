@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from node.catalog import audit, jobs, outbox, peers, studies
@@ -49,7 +50,7 @@ def step(catalog: Catalog, associations: OpenAssociations, clock: Clock) -> bool
 def _complete_series(session: Session, watch: Watch, apart: Apart) -> list[tuple[OpenSeries, Evidence]]:
     found = []
     for one in studies.open_series(session):
-        with apart.one():
+        with apart.one(DBAPIError):  # they share a session
             if why := watch.evidence(one, partial(_shape, session, one)):
                 found.append((one, why))
     return found

@@ -27,10 +27,12 @@ class Apart:
         self._first: Exception | None = None
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Try one of them."""
+    def one(self, *of_all: type[Exception]) -> Iterator[None]:
+        """Try one of them. Errors `of_all` are raised at once: the others would meet them too."""
         try:
             yield
+        except of_all:
+            raise
         except Exception as error:  # noqa: BLE001 - kept for the loop, which records it
             self._first = self._first or error
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from node.catalog import peers, tables
 from node.catalog.session import Catalog
@@ -15,7 +17,9 @@ from node.domain.peers import Sender, Standing
 from node.domain.reception import Ending, OpenAssociations
 from node.flow import complete, register
 from node.flow.clock import Clock
+from tests.conftest import AUDIT_KEY
 from tests.flow import NO_SPOOL, Flow
+from tests.servers import Postgres
 from tests.studies import Series, after, arrivals, reception
 
 CHEST = Series()
@@ -47,6 +51,26 @@ def test_a_gapless_series_and_its_study_are_complete_after_three_quiet_seconds(c
     assert [entry.kind for entry in flow.audit()] == [
         "instances registered", "series complete", "job created", "study complete"
     ]  # fmt: skip
+
+
+def test_a_database_that_ends_in_the_middle_of_a_look_is_said_to_have_done_so(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two series share a session: what ended it is the error of the turn, not what the second meets then."""
+
+    def ended(session: Session, *_: object) -> timedelta:
+        session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return timedelta(0)
+
+    monkeypatch.setattr(complete.studies, "usual_pause", ended)
+    with postgres_server.database() as url:
+        catalog = Catalog(url, AUDIT_KEY)
+        flow = Flow(catalog)
+        for name in ("1", "2"):
+            flow.receive(Series(name).headers())
+        with pytest.raises(OperationalError):
+            flow.complete(after(60))
+        catalog.close()
 
 
 def test_a_series_whose_row_is_spoiled_fails_its_turn_and_keeps_no_other_open(catalog: Catalog) -> None:
