@@ -11,6 +11,8 @@ from workers.evaluation.calibration import Bin
 from workers.evaluation.froc import LUNA16_RATES
 
 INCHES, DOTS_PER_INCH = (6.0, 4.5), 120
+UP_TO_ONE = (0, 1.02)
+"""Of shares: a curve along 1 is seen too."""
 RATE_NAMES = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
 
 
@@ -21,7 +23,7 @@ def draw_froc(band: Band, on: str, path: Path) -> None:
     axes.plot(band.rates, band.sensitivity)
     axes.set_xscale("log", base=2)
     axes.set_xticks(LUNA16_RATES, RATE_NAMES)
-    axes.set(xlabel="false positives per scan", ylabel="sensitivity", ylim=(0, 1), title=f"FROC, {on}")
+    axes.set(xlabel="false positives per scan", ylabel="sensitivity", ylim=UP_TO_ONE, title=f"FROC, {on}")
     _save(sheet, axes, path)
 
 
@@ -33,7 +35,7 @@ def draw_reliability(bins: Sequence[Bin], on: str, path: Path) -> None:
     above = [max(one.interval[1] - one.share, 0) for one in bins]
     axes.plot((0, 1), (0, 1), linestyle=":", color="grey")
     axes.errorbar([one.mean_score for one in bins], shares, yerr=(below, above), marker="o", capsize=2)
-    axes.set(xlabel="score", ylabel="share that are nodules", xlim=(0, 1), ylim=(0, 1), title=f"Reliability, {on}")
+    axes.set(xlabel="score", ylabel="share that are nodules", xlim=(0, 1), ylim=UP_TO_ONE, title=f"Reliability, {on}")
     _save(sheet, axes, path)
 
 
