@@ -1,4 +1,4 @@
-"""analyse, phantom, train: joins the `nodus` command by the entry-point group `nodus.commands`."""
+"""analyse, phantom, train, evaluate: joins the `nodus` command by the entry-point group `nodus.commands`."""
 
 import os
 import sys
@@ -79,3 +79,22 @@ def train(**order: Any) -> None:
     from workers.training.make import Order, make
 
     make(Order(**order), click.echo)
+
+
+@commands.command()
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--truth", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Nodules of FOLDER, csv.")
+@click.option("--phantoms", type=click.IntRange(1), help="How many phantoms, from --seed on.")
+@click.option("--luna16", type=FOLDER, help="Folder of LUNA16: subset*/ and both annotations.")
+@click.option("--seed", type=int, default=3000, show_default=True, help="Of phantoms and of intervals.")
+@click.option("--out", type=FOLDER, default=Path("evaluation"), show_default=True, help="Metrics, plots, card section.")
+@click.option("--json", "as_json", is_flag=True, help="Print what metrics.json holds.")
+def evaluate(as_json: bool, **order: Any) -> None:
+    """Measure the models on whole scans whose nodules are known: FOLDER with --truth, --phantoms or --luna16."""
+    from node import logs
+    from workers.assessment.run import Order
+    from workers.assessment.run import evaluate as run
+
+    logs.configure("WARNING")
+    report = run(Order(**order))
+    click.echo(report.json() if as_json else report.text())

@@ -50,7 +50,7 @@ def analyse(folder: Path, out: Path, progress: Callable[[str, int], None]) -> An
 
     Raises SettingsError where there is no DICOM file. Images that cannot be read end in "not analysed", with an SR.
     """
-    found = _series_below(folder)
+    found = series_below(folder)
     if not found:
         raise SettingsError(f"There is no DICOM file below {folder}.")
     out.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,8 @@ def analyse(folder: Path, out: Path, progress: Callable[[str, int], None]) -> An
     return analysis
 
 
-def _series_below(folder: Path) -> Found:
+def series_below(folder: Path) -> Found:
+    """Every DICOM file below a folder, by series; other files are passed over."""
     found: Found = defaultdict(dict)
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         try:

@@ -22,7 +22,7 @@ from workers.networks.weights import KINDS, in_use, ready
 from workers.quality import check_quality
 from workers.results import Model
 from workers.segment import segment
-from workers.volume import Mask, Volume, load_series
+from workers.volume import Mask, Series, Volume, load_series
 
 NAME = "Nodus lung nodule"
 VERSION = "1"
@@ -91,10 +91,18 @@ def read(
     `economy`: how sparing with memory, see `workers.networks.budget`; the findings do not depend on it.
     Raises BadInput where the images cannot be read (NotAChest where they show no lungs), OutOfMemory, WeightsError.
     """
-    watch, may_take = Stopwatch(progress), budget(economy)
+    watch = Stopwatch(progress)
     with watch.stage("read images", 5):
         series = load_series(paths)
-        volume = series.volume
+    return read_series(series, verdict, watch, point, economy)
+
+
+@naming_memory()
+def read_series(
+    series: Series, verdict: Eligibility, watch: "Stopwatch", point: OperatingPoint | None = None, economy: int = 0
+) -> Reading:
+    """Read what was loaded before, from wherever it came; the rest as `read`."""
+    volume, may_take = series.volume, budget(economy)
     with watch.stage("find lungs", 20):
         lungs = segment_lungs(volume)
         limits = (*verdict.reasons, *check_quality(volume, lungs))

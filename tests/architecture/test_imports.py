@@ -29,6 +29,7 @@ PLANTED = {
     "workers: imports go down, and nobody imports training": [
         ("workers/pipeline.py", "import workers.training"),
         ("workers/volume/planes.py", "import workers.detect"),
+        ("workers/evaluation/froc.py", "import workers.assessment"),
         ("workers/detect.py", "import workers.measure"),
     ],
     "the domain is plain Python": [("node/domain/job.py", "import sqlalchemy")],

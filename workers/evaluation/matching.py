@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 Point = tuple[float, float, float]
 
@@ -39,26 +40,26 @@ class Matched:
 def match(truths: Sequence[Truth], found: Sequence[Scored]) -> Matched:
     """Match one scan.
 
-    A finding hits the nearest nodule whose centre is not farther than its radius; more hits of one nodule count once;
-    hits of irrelevant findings are ignored; all others are false positives.
+    A nodule is found where a finding lies not farther from its centre than its radius; more findings there count once,
+    with the best score; hits of irrelevant findings are ignored; all that hit nothing are false positives.
     """
-    best: dict[int, float] = {}
-    wrong = []
-    for one in found:
-        index = _nearest_hit(truths, one)
-        if index is None:
-            wrong.append(one.score)
-        else:
-            best[index] = max(one.score, best.get(index, one.score))
-    hits = tuple(best.get(index) for index, truth in enumerate(truths) if truth.counts)
-    return Matched(hits, tuple(sorted(wrong, reverse=True)))
+    inside, scores = _inside(truths, found), np.array([one.score for one in found])
+    best = [None if index is None else found[index].score for index in best_hits(truths, found)]
+    hits = tuple(score for score, truth in zip(best, truths, strict=True) if truth.counts)
+    wrong = np.sort(scores[~inside.any(axis=0)])[::-1]
+    return Matched(hits, tuple(wrong.tolist()))
 
 
-def _nearest_hit(truths: Sequence[Truth], found: Scored) -> int | None:
-    """Index of the nearest truth that is hit; those that count come first."""
-    inside = []
-    for index, truth in enumerate(truths):
-        distance = float(np.linalg.norm(np.subtract(truth.center_lps_mm, found.center_lps_mm)))
-        if distance <= truth.diameter_mm / 2:
-            inside.append((not truth.counts, distance, index))
-    return min(inside)[2] if inside else None
+def best_hits(truths: Sequence[Truth], found: Sequence[Scored]) -> tuple[int | None, ...]:
+    """For each truth, in order: index of the best scored finding that hits it, None where it was missed."""
+    scores = np.array([one.score for one in found])
+    hits = [np.flatnonzero(row) for row in _inside(truths, found)]
+    return tuple(int(row[scores[row].argmax()]) if len(row) else None for row in hits)
+
+
+def _inside(truths: Sequence[Truth], found: Sequence[Scored]) -> NDArray[np.bool_]:
+    """Which finding hits which truth: (truths, findings)."""
+    centers = np.array([truth.center_lps_mm for truth in truths]).reshape(-1, 1, 3)
+    places = np.array([one.center_lps_mm for one in found]).reshape(1, -1, 3)
+    radii = np.array([truth.diameter_mm / 2 for truth in truths]).reshape(-1, 1)
+    return np.asarray(np.linalg.norm(centers - places, axis=2) <= radii)

@@ -12,6 +12,7 @@ from torch import nn
 from node.errors import SettingsError
 from workers.networks import weights
 from workers.networks.nodenet import NodeNet
+from workers.phantom.seeds import TRAINING_SEEDS, VALIDATION_SEEDS
 from workers.training.backgrounds import phantom_background, real_background
 from workers.training.card import Card, Figures, write_card
 from workers.training.classifier import train_classifier
@@ -27,8 +28,6 @@ from workers.training.segmenter import train_segmenter
 VERSION = "0.1.0"
 """Of the weights that are made. Raise it before retraining what was shipped: results name weights by it. Weights of one
 version are told apart by their SHA-256, which is part of every result's identity, but no reader looks there."""
-TRAINING_SEEDS, VALIDATION_SEEDS = range(1000, 1024), range(2000, 2004)
-"""Phantoms; those of the tests are neither."""
 BATCH = {"detector": 4, "segmenter": 12, "classifier": 24}
 CARDS = Path(weights.__file__).parent / "cards"
 THREADS = 2

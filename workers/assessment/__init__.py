@@ -1,0 +1,1 @@
+"""Reads whole scans with known nodules, and measures how well: `nodus evaluate`."""
