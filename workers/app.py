@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from node import logs, queue
 from node.catalog import jobs
 from node.catalog.instant import now_of
-from node.errors import NodusError, SettingsError, Unavailable
+from node.errors import CatalogError, NodusError, SettingsError, Unavailable
 from node.settings import Settings, load
 from workers.tasks import Workplace, perform
 
@@ -69,12 +69,15 @@ def beat(settings: Settings, name: str, stop: threading.Event) -> None:
 
 
 def _tell(workplace: Workplace, what: Callable[[Session], None]) -> None:
-    """One that fails is made good by the next; silence for good would stop every job."""
+    """One that fails is made good by the next; silence for good would stop every job. A database of another version is
+    waited for: a node brings it up to date at its start.
+    """
     try:
         with workplace.catalog.writing() as session:
             what(session)
-    except (SQLAlchemyError, Unavailable) as error:
-        log.warning("the worker could not say that it is there", extra={"error": type(error).__name__})
+    except (SQLAlchemyError, Unavailable, CatalogError) as error:
+        said = {"reason": str(error)} if isinstance(error, NodusError) else {}
+        log.warning("the worker could not say that it is there", extra={"error": type(error).__name__} | said)
     except SettingsError as error:
         log.critical("this worker is set up for another node, and ends", extra={"reason": str(error)})
         os.kill(os.getpid(), signal.SIGTERM)

@@ -21,7 +21,7 @@ from node.settings import Settings
 from node.spool import write_durably
 from workers import pipeline
 from workers.authorship import Author
-from workers.results import EncodedResult, Predecessor, ResultRequest, encode
+from workers.results import SR_LADDER, EncodedResult, Predecessor, ResultRequest, encode
 from workers.volume import read_headers
 
 Progress = Callable[[str, int], None]
@@ -136,14 +136,17 @@ class Desk:
             )
 
     def _predecessors(self, session: Session, job_id: int) -> dict[str, Predecessor]:
-        """The reports that these replace, by SOP class: each destination is told of the one that it has."""
-        return {
+        """The report that these replace, by SOP class: as it was sent, in the same class if there is such.
+
+        None where it was never sent anywhere, as when a PACS took the segmentation and was gone.
+        """
+        sent = {
             each.sop_class_uid: Predecessor(
                 self.job.study_instance_uid, each.series_instance_uid, each.sop_class_uid, each.sop_instance_uid
             )
-            for each in outbox.results_of_job(session, job_id)
-            if each.kind is ResultKind.SR
+            for each in outbox.reports_sent(session, job_id)
         }
+        return {each: sent.get(each) or next(iter(sent.values())) for each in SR_LADDER} if sent else {}
 
     def _write(self, request: ResultRequest) -> tuple[StoredResult, ...]:
         """Encode every wanted result, every rung of it, and make the files durable."""

@@ -51,13 +51,15 @@ class Workplace:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The catalog, with the key of its audit chain. Raises Unavailable before a node has run, and SettingsError for
-        a database whose files are not in the data directory: results saved there would be nobody's.
+        """The catalog, with the key of its audit chain. Raises Unavailable before a node has run, CatalogError while
+        the database is of another version, and SettingsError for one whose files are not in the data directory: results
+        saved there would be nobody's.
         """
         key = self.settings.data / "audit.key"
         if not key.exists():
             raise Unavailable(f"No node has run on {self.settings.data} yet: it holds no audit key.")
         catalog = Catalog(self.settings.database, key.read_bytes())
+        catalog.require_migrated()
         with catalog.reading() as session:
             installation.require_own(self.settings.data, installation.known(session))
         return catalog

@@ -71,6 +71,8 @@ def _gap_of_study(one: OpenStudy) -> str:
 
 
 def _close_series(session: Session, one: OpenSeries, why: Evidence, watch: Watch) -> bool:
+    uid = studies.study_uid(session, one.study_id)
+    studies.lock(session, uid)  # before its images are read: one that was told late leaves the time of the last alone
     headers = studies.headers_of_series(session, one.id)
     grounds = watch.grounds(one, studies.count_images(session, one.study_id, one.id), gap_of(headers))
     if not studies.close_series(session, one, why, grounds):
@@ -83,7 +85,6 @@ def _close_series(session: Session, one: OpenSeries, why: Evidence, watch: Watch
         "images": grounds.images,
         "eligibility": str(verdict.level),
     }
-    uid = studies.study_uid(session, one.study_id)
     audit.append(session, Event(EventKind.SERIES_COMPLETE, study_instance_uid=uid, detail=detail))
     _read_best(session, one.study_id, watch)
     return True

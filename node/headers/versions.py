@@ -4,7 +4,6 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from errno import ENOENT
 from pathlib import Path
 
 from pydicom import DataElement, Dataset, dcmread
@@ -13,7 +12,7 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 from node.domain.study import VersionKind
-from node.headers.decoding import pixel_digest
+from node.headers.decoding import is_of_the_machine, pixel_digest
 
 Decoded = Callable[[Path], str | None]
 """Digest of the values of all pixels of a file; None where nothing decodes them."""
@@ -109,7 +108,7 @@ def compare(first: Path, second: Path, decoded: Decoded = pixel_digest) -> Versi
         try:
             one, other = (content_of(dcmread(path)) for path in (first, second))
         except Exception as error:  # pydicom raises anything for a broken file: it must not hold up the others
-            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, ENOENT)):
+            if is_of_the_machine(error):
                 raise
             return VersionKind.CONFLICT
         if one.image != other.image or not (

@@ -10,8 +10,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from node.catalog import peers, tables
+from node.catalog import peers, studies, tables
 from node.catalog.session import Catalog
+from node.domain.completeness import Evidence, Grounds
 from node.domain.instance import InstanceHeader
 from node.domain.peers import Sender, Standing
 from node.domain.reception import Ending, OpenAssociations
@@ -71,6 +72,20 @@ def test_a_database_that_ends_in_the_middle_of_a_look_is_said_to_have_done_so(
         with pytest.raises(OperationalError):
             flow.complete(after(60))
         catalog.close()
+
+
+def test_a_study_is_not_complete_while_a_series_of_it_was_opened_by_what_was_told_late(catalog: Catalog) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(60)), after(2))
+    complete.step(catalog, flow.associations, Clock(lambda: after(20)))
+    assert states(flow) == ["complete", "receiving"]
+    with catalog.reading() as session:
+        (seen,) = studies.open_studies(session)
+    flow.receive(CHEST.headers(range(60, 64)), after(1))
+    grounds = Grounds(60, "", "released", 18.0, 18.0, 3.0, 15.0, 900.0)
+    with catalog.writing() as session:
+        assert not studies.close_study(session, seen, Evidence.GAPLESS, grounds, after(20))
+    assert states(flow) == ["receiving", "receiving"]
 
 
 def test_a_series_whose_row_is_spoiled_fails_its_turn_and_keeps_no_other_open(catalog: Catalog) -> None:

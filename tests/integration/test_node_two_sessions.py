@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 
 from node.admin import jobs as jobs_admin
 from node.admin.resend import resend
-from node.catalog import jobs, outbox, retention, studies
+from node.catalog import jobs, outbox, retention, studies, tables
 from node.catalog.revisions import record_failure
 from node.catalog.session import Catalog
+from node.domain.eligibility import judge
 from node.domain.job import Failure
 from node.domain.outcome import Outcome
 from node.errors import LeaseLost, Unavailable
@@ -134,6 +135,22 @@ def test_a_slice_that_comes_while_its_series_is_closed_opens_it_again(
     assert flow.study(Series("0").study_uid)["state"] == "receiving"
     flow.complete(after(60))
     assert [job["state"] for job in flow.jobs()] == ["superseded", "queued"]
+
+
+def test_a_slice_that_is_told_late_while_its_series_is_judged_is_judged_too(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Flow(catalog)
+    flow.receive(Series("0").headers(), after(2))  # newer than those that are told late
+    with beside(catalog, lambda: in_one(catalog, come)) as (until_it_waits, came):
+        after_that(monkeypatch, "count_images", until_it_waits)  # its headers are read by then
+        flow.complete(after(60))
+        came.result(30)
+    flow.complete(after(120))
+    (series,) = flow.rows(tables.series)
+    assert series["state"] == "complete"
+    with catalog.reading() as session:
+        assert series["digest"] == judge(studies.headers_of_series(session, series["id"])).digest
 
 
 def test_a_worker_that_saves_while_its_job_is_ended_finds_that_it_lost_it(

@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 
 from node.catalog import installation, tables
 from node.catalog.session import Catalog
-from node.errors import SettingsError
+from node.errors import CatalogError, SettingsError
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
 from tests.servers import eventually, nodus
@@ -118,6 +118,25 @@ def test_a_worker_waits_for_the_first_start_of_its_node(
         key.rename(settings.data / "audit.key")
         eventually(lambda: announced(settings) == ["w1"], what="the worker says that it is there")
     assert announced(settings) == []
+
+
+@pytest.mark.parametrize(("version", "said"), [("0001", "older than this Nodus"), ("9999", "of a newer Nodus")])
+def test_a_worker_waits_while_the_database_is_of_another_version(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: str, said: str
+) -> None:
+    catalog = Catalog(settings.database, AUDIT_KEY)
+    with catalog.writing() as session:
+        ours = session.scalars(text("SELECT version_num FROM alembic_version")).one()
+        session.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
+    with pytest.raises(CatalogError, match=said):
+        perform(Workplace(settings), 1)
+    with beating(settings, monkeypatch):
+        eventually(lambda: any(said in str(record.__dict__) for record in caplog.records), what="it says why it waits")
+        assert announced(settings) == []
+        with catalog.writing() as session:
+            session.execute(text(f"UPDATE alembic_version SET version_num = '{ours}'"))
+        eventually(lambda: announced(settings) == ["w1"], what="the worker says that it is there")
+    catalog.close()
 
 
 def test_a_database_that_is_away_for_a_moment_does_not_end_the_presence_of_a_worker(

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from sqlalchemy import update
+from pydicom import dcmread
+from sqlalchemy import insert, update
 
 from node.catalog import installation, jobs, tables
 from node.catalog.revisions import Plan, open_revision
 from node.catalog.session import Catalog
+from node.domain.delivery import ResultKind
 from node.domain.job import Failure, JobKind, JobState
 from node.domain.peers import Destination
 from node.domain.retention import REMOVED
@@ -213,3 +215,50 @@ def test_a_job_whose_images_were_all_removed_ends_as_not_analysed_and_tells_nobo
     assert (job["state"], job["outcome"], job["failure"]) == ("done", "not analysed", "")
     assert flow.study(CHEST.study_uid)["reasons"] == [REMOVED]
     assert (flow.rows(tables.result), flow.outbox()) == ([], [])
+
+
+def done_again(workplace: Workplace, flow: Flow) -> int:
+    """A new revision reads the same images; returns its job."""
+    with flow.catalog.writing() as session:
+        job_id = open_revision(session, Plan(1, JobKind.ANALYSIS, 1, flow.jobs()[0]["digest"]), AT)
+    tasks.perform(workplace, job_id)
+    return job_id
+
+
+def sent(flow: Flow, job_id: int, kind: ResultKind) -> None:
+    """A PACS has one of the results, in its last rung."""
+    begun = {"state": "delivered", "attempts": 1, "sop_instance_uid": f"1.2.{job_id}"}
+    place = {"job_id": job_id, "destination_id": 1, "kind": kind, "created_at": AT, "not_before": AT}
+    with flow.catalog.writing() as session:
+        if kind is ResultKind.SR:
+            begun["sop_instance_uid"] = flow.rows(tables.result, job_id=job_id, kind="SR")[-1]["sop_instance_uid"]
+            session.execute(update(tables.outbox).where(tables.outbox.c.job_id == job_id).values(begun))
+        else:
+            session.execute(insert(tables.outbox).values(place | begun))
+
+
+def named(flow: Flow, data: Path, job_id: int) -> set[str]:
+    """SOP Instance UIDs of the reports that a report says it replaces, over all its rungs."""
+    documents = [dcmread(data / row["path"]) for row in flow.rows(tables.result, job_id=job_id, kind="SR")]
+    series = [each for one in documents for item in one.get("PredecessorDocumentsSequence", [])
+              for each in item.ReferencedSeriesSequence]  # fmt: skip
+    return {str(each.ReferencedSOPInstanceUID) for one in series for each in one.ReferencedSOPSequence}
+
+
+def test_a_report_names_the_newest_one_that_was_sent_and_none_that_never_was(
+    catalog: Catalog, spool: Spool, workplace: Workplace, data: Path
+) -> None:
+    flow = queued(catalog, spool, CHEST)
+    tasks.perform(workplace, 1)
+    sent(flow, 1, ResultKind.SEG)  # and the PACS was gone before the report
+    second = done_again(workplace, flow)
+    assert (flow.jobs()[1]["predecessor_job_id"], named(flow, data, second)) == (1, set())
+    sent(flow, second, ResultKind.SR)
+    report = flow.rows(tables.result, job_id=second, kind="SR")[-1]["sop_instance_uid"]
+    third = done_again(workplace, flow)
+    assert named(flow, data, third) == {report}
+    sent(flow, third, ResultKind.SEG)
+    fourth = done_again(workplace, flow)
+    assert (flow.jobs()[3]["predecessor_job_id"], named(flow, data, fourth)) == (third, {report})
+    uids = [row["sop_instance_uid"] for row in flow.rows(tables.result, kind="SR")]
+    assert len(set(uids)) == len(uids)  # each has an identity of its own

@@ -1,16 +1,19 @@
 """Pixels on which a decoder panics or ends its process cost a version or a reading, never the node or a loop of it."""
 
 import os
+import resource
 import signal
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from node.domain.study import VersionKind
 from node.errors import BadInput
+from node.headers import decoding
 from node.headers.decoding import Decoder, pixel_digest
 from node.headers.versions import compare
 from tests.odd.digested import await_verdicts, check_health
@@ -44,17 +47,64 @@ def test_two_versions_that_do_not_decode_are_a_conflict(tmp_path: Path, syntax: 
         assert compare(*versions, decoder.digest) is VersionKind.CONFLICT
 
 
-def test_a_decoder_that_ended_is_started_again(tmp_path: Path) -> None:
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A slice that decodes."""
     (slice_,) = Series("whole").datasets([0])
-    whole = tmp_path / "whole.dcm"
-    slice_.save_as(whole, enforce_file_format=True)
+    slice_.save_as(tmp_path / "whole.dcm", enforce_file_format=True)
+    return tmp_path / "whole.dcm"
+
+
+def child_of(decoder: Decoder) -> int:
+    assert decoder._child is not None
+    return decoder._child.pid
+
+
+def test_a_decoder_that_broke_off_is_started_again(whole: Path) -> None:
     with Decoder() as decoder:
         assert decoder.digest(whole) == pixel_digest(whole) is not None
-        assert decoder._child is not None
-        os.kill(decoder._child.pid, signal.SIGKILL)
-        decoder._child.wait()
+        os.kill(child_of(decoder), signal.SIGABRT)
+        os.waitid(os.P_PID, child_of(decoder), os.WEXITED | os.WNOWAIT)
         assert decoder.digest(whole) is None
         assert decoder.digest(whole) == pixel_digest(whole)
+
+
+@pytest.mark.parametrize(("by", "error"), [(signal.SIGKILL, MemoryError), (signal.SIGSTOP, TimeoutError)])
+def test_a_decoder_that_was_killed_or_is_too_slow_says_nothing_of_the_image(
+    whole: Path, by: signal.Signals, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Decoder() as decoder:
+        decoder.digest(whole)
+        os.kill(child_of(decoder), by)
+        with monkeypatch.context() as patched, pytest.raises(error):
+            patched.setattr(decoding, "ANSWER_WITHIN_S", 1.0)
+            decoder.digest(whole)
+        assert decoder.digest(whole) == pixel_digest(whole)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGLSLossless], ids=["plain", "in a plugin"])
+def test_what_memory_does_not_give_is_no_difference_between_two_versions(
+    tmp_path: Path, whole: Path, syntax: str
+) -> None:
+    (large,) = Series("large").datasets([0])
+    large.set_pixel_data(np.zeros((4096, 4096), "<u2"), "MONOCHROME2", 16, generate_instance_uid=False)
+    if syntax == JPEGLSLossless:
+        large.compress(syntax, generate_instance_uid=False)
+    large.save_as(tmp_path / "large.dcm", enforce_file_format=True)
+    with Decoder() as decoder:
+        decoder.digest(whole)
+        taken = int(Path(f"/proc/{child_of(decoder)}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(child_of(decoder), resource.RLIMIT_AS, (taken + (8 << 20),) * 2)
+        with pytest.raises(MemoryError):
+            decoder.digest(tmp_path / "large.dcm")
+        assert decoder.digest(whole) == pixel_digest(whole)
+
+
+def test_what_the_disk_does_not_give_is_told_apart_from_what_is_not_there(tmp_path: Path) -> None:
+    with Decoder() as decoder:
+        with pytest.raises(OSError, match=r"^$"):
+            decoder.digest(tmp_path)  # a folder: it cannot be read like a file
+        assert decoder.digest(tmp_path / "removed.dcm") is None
 
 
 def test_a_series_on_which_a_decoder_panics_is_bad_input(tmp_path: Path) -> None:
@@ -67,6 +117,6 @@ def test_a_node_that_gets_them_goes_on(tmp_path: Path) -> None:
     with nodus(tmp_path / "data", senders=HASTY) as node:
         assert {answer.status for answer in send(node.dicom_port, list(map(payload_of_file, paths)))} == {0}
         assert send(node.dicom_port, Series("after", count=5).payloads())[0].status == 0
-        eventually(lambda: len(node.audit("instance conflict")) == 3, what="three versions beside the first")
+        eventually(lambda: len(node.audit("instance conflict")) == 3, 60, "three versions beside the first")
         await_verdicts(node)
         check_health(node)

@@ -11,7 +11,14 @@ from node.catalog.outbox.holding import (
     newest_job_seen,
     release,
 )
-from node.catalog.outbox.results import StoredResult, are_purged, keep_results, report_uid_of_job, results_of_job
+from node.catalog.outbox.results import (
+    StoredResult,
+    are_purged,
+    keep_results,
+    report_uid_of_job,
+    reports_sent,
+    results_of_job,
+)
 from node.catalog.outbox.shipping import (
     begin_attempt,
     delivered,
@@ -47,6 +54,7 @@ __all__ = [
     "refused",
     "release",
     "report_uid_of_job",
+    "reports_sent",
     "results_of_job",
     "send_again",
     "states_of_job",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from node.catalog.tables import result
+from node.catalog.tables import job, outbox, result
 from node.domain.delivery import ResultKind
 
 
@@ -35,6 +35,24 @@ def results_of_job(session: Session, job_id: int) -> list[StoredResult]:
     columns = [result.c[name] for name in StoredResult.__dataclass_fields__]
     query = select(*columns).where(result.c.job_id == job_id).order_by(result.c.kind, result.c.rung)
     return [StoredResult(**{**row, "kind": ResultKind(row["kind"])}) for row in session.execute(query).mappings()]
+
+
+def reports_sent(session: Session, job_id: int) -> list[StoredResult]:
+    """What a successor of a job names: the newest report up to this job's that was sent somewhere, in the encodings
+    that were.
+
+    With the job row of the successor this is fixed: what was not begun by then was cancelled in that transaction.
+    """
+    begun = (outbox.c.kind == ResultKind.SR) & (outbox.c.attempts > 0)
+    of_study = job.c.study_id == select(job.c.study_id).where(job.c.id == job_id).scalar_subquery()
+    query = (
+        select(outbox.c.job_id, outbox.c.sop_instance_uid)
+        .join(job, job.c.id == outbox.c.job_id)
+        .where(of_study, outbox.c.job_id <= job_id, begun)
+    )
+    sent = list(session.execute(query))
+    newest, uids = max((row.job_id for row in sent), default=0), {row.sop_instance_uid for row in sent}
+    return [each for each in results_of_job(session, newest) if each.sop_instance_uid in uids]
 
 
 def are_purged(session: Session, job_id: int) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, not_, select, update
+from sqlalchemy import and_, case, exists, func, not_, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
@@ -56,8 +56,12 @@ def keep_verdict(session: Session, series_id: int, verdict: Eligibility) -> None
 
 
 def close_study(session: Session, one: OpenStudy, evidence: Evidence, grounds: Grounds, now: datetime) -> bool:
-    """Nothing more is expected of a study; keep why. False: more came since it was looked at."""
-    return _closed(session, study, one, evidence=evidence, evidence_detail=asdict(grounds), completed_at=now)
+    """Nothing more is expected of a study; keep why. False: more came since it was looked at, maybe told late: a series
+    is open then, and no time says so.
+    """
+    still_open = exists().where(series.c.study_id == one.id, series.c.state == Completeness.RECEIVING)
+    why = {"evidence": evidence, "evidence_detail": asdict(grounds)}
+    return _closed(session, study, one, not_(still_open), **why, completed_at=now)
 
 
 def stays_complete(session: Session, study_instance_uid: str) -> bool:
@@ -84,8 +88,9 @@ def open_again(session: Session, study_id: int, series_id: int | None) -> bool:
     return True
 
 
-def _closed(session: Session, table: Any, one: OpenSeries | OpenStudy, **values: Any) -> bool:
+def _closed(session: Session, table: Any, one: OpenSeries | OpenStudy, *conditions: Any, **values: Any) -> bool:
     unchanged = and_(
+        *conditions,
         table.c.id == one.id,
         table.c.state == Completeness.RECEIVING,
         table.c.last_received_at == one.last_received_at,
