@@ -45,7 +45,10 @@ def _with_folders(folder: Path) -> Path:
 
 
 class JobQueue:
-    """Sends hints: "there is a job". A hint may be lost or doubled; SQL knows better."""
+    """Sends hints: "there is a job". A hint may be lost or doubled; SQL knows better.
+
+    None expires: that is judged by the worker's clock, and one that is ahead would never do anything.
+    """
 
     def __init__(self, broker_url: str, data: Path) -> None:
         self._folder = data / "broker" if broker_url.startswith("filesystem:") else None

@@ -45,4 +45,4 @@ def _newest_job(session: Session, study_instance_uid: str) -> int:
 
 def _nothing(delivered: bool) -> str:
     more = "" if delivered else " Those that a destination took and lost are sent again with --delivered."
-    return f"No result of this study was refused.{more}"
+    return f"No result of this study was refused by a destination in use.{more}"

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 LOST_AFTER = timedelta(seconds=30)
 """A message that nobody claimed for so long is sent again."""
+LOST_WITHOUT_WORKER_AFTER = timedelta(days=365)
+"""Where no worker is, it waits for the first: more of them would pile up in a broker that nobody empties."""
 WORKER_SILENT_AFTER = timedelta(seconds=20)
 
 
@@ -40,8 +42,9 @@ def step(catalog: Catalog, publish: Callable[[int], None], now: datetime | None 
 
 def _next(session: Session, now: datetime) -> list[int]:
     slots = jobs.slots(session, now - WORKER_SILENT_AFTER)
-    free = room(slots, jobs.in_flight(session, now, LOST_AFTER))
-    return jobs.publishable(session, now, LOST_AFTER, free) if free else []
+    lost_after = LOST_AFTER if slots else LOST_WITHOUT_WORKER_AFTER
+    free = room(slots, jobs.in_flight(session, now, lost_after))
+    return jobs.publishable(session, now, lost_after, free) if free else []
 
 
 def _publish(catalog: Catalog, publish: Callable[[int], None], job_id: int) -> None:

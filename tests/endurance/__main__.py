@@ -17,7 +17,7 @@ setups = click.option("--setup", "chosen", type=click.Choice(BOTH), multiple=Tru
 
 @click.group()
 def main() -> None:
-    """Endurance of a node. Exit code 1 when something was lost, doubled or stuck."""
+    """Endurance of a node. Exit code 1 when something was lost, doubled or stuck, or in a full run did not hold."""
 
 
 def say(line: str) -> None:

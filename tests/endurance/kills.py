@@ -28,6 +28,10 @@ SETTLES_WITHIN_S = 300.0
 """Lost messages, leases that expire, back-offs of deliveries, on a busy machine."""
 JOBS_AT_ONCE = 3
 """More must not pile up while workers are being killed."""
+FULL_KILLS = 100
+"""Fewer say nothing about how many of them hit."""
+HITS = 0.5
+"""Part of the blows that must fall within their stage: a campaign that only kills who is idle proves nothing."""
 HEADS = 2
 """Modalities whose studies need no job."""
 
@@ -61,9 +65,28 @@ class Report:
         yield f"{'':12}" + "".join(f"{stage:>14}" for stage in Stage)
         for victim in victims_of(self.setup):
             yield f"{victim:12}" + "".join(f"{self.kills[victim, stage]:>14}" for stage in Stage)
-        yield f"{self.between} kills fell just after their stage"
+        verdict = (
+            f"no verdict under {FULL_KILLS} kills"
+            if self.rounds < FULL_KILLS
+            else "TOO FEW"
+            if self._missed
+            else "well"
+        )
+        yield f"{self._hits}: {verdict}"
         yield from (f"WRONG: {wrong}" for wrong in self.wrongs)
         yield f"{len(self.wrongs)} things are wrong: {self.folder}" if self.wrongs else "nothing lost, doubled or stuck"
+
+    def misses(self) -> list[str]:
+        """What is wrong with where the blows of a full campaign fell."""
+        return [f"too few kills hit: {self._hits}"] if self.rounds >= FULL_KILLS and self._missed else []
+
+    @property
+    def _missed(self) -> bool:
+        return self.rounds - self.between < HITS * self.rounds
+
+    @property
+    def _hits(self) -> str:
+        return f"{self.rounds - self.between} of {self.rounds} kills fell within their stage, {self.between} just after"
 
 
 def rounds(setup: Setup, rng: random.Random) -> Iterator[tuple[Victim, Stage]]:
@@ -91,7 +114,7 @@ def campaign(setup: Setup, kills: int, seed: int, chest: Chest, say: Callable[[s
         say("waiting until everything has come to its end")
         report.wrongs += settled(here) + wrongs(here, ledger)
         here.stop()
-        report.wrongs += nobody_is_left_behind(here)
+        report.wrongs += nobody_is_left_behind(here) + report.misses()
         report.folder = here.folder
         if not report.wrongs:
             here.forget()

@@ -1,6 +1,7 @@
 """A soak: thousands of small studies from many modalities at once, to a steady PACS and to one that comes and goes.
 
-In the end nothing is lost, doubled or stuck (checks.py); memory (vitals.py) and throughput are told with a verdict.
+In the end nothing is lost, doubled or stuck (checks.py), and in a full run the memory of the node and its receivers
+(vitals.py) is flat and throughput as at the start; a short run tells both without a verdict.
 """
 
 import random
@@ -31,6 +32,11 @@ UP_S, DOWN_S = (2.0, 10.0), (0.5, 5.0)
 SLOWER = 0.9
 """Throughput of the last quarter below this part of the first is a loss."""
 ANALYSED_WITHIN_S = 3600.0
+FULL_STUDIES = 1000
+"""Fewer say nothing about throughput and memory: start and end are too near to each other."""
+NO_VERDICT = f"no verdict under {FULL_STUDIES} studies"
+JUDGED = ("node", "receiver")
+"""Processes whose memory must be flat; that of workers is told: it follows the sizes of what they read."""
 
 
 @dataclass
@@ -59,11 +65,33 @@ class Report:
             f"{self.setup}, seed {self.seed}: {self.studies} studies ({self.images} images), {self.readings} of them "
             f"analysed, from {SENDERS} senders in {self.duration_s:.0f} s; {FLAPPING} was away {self.absences} times"
         )
-        verdict = "not below the start" if self.last_per_s >= SLOWER * self.first_per_s else "BELOW THE START"
-        yield f"throughput: {self.first_per_s:.1f} studies/s first, {self.last_per_s:.1f} last quarter: {verdict}"
-        yield from (f"{name:14}{trend(samples)}" for name, samples in self.memory.items())
+        verdict = "BELOW THE START" if self._is_slower else "not below the start"
+        yield f"{self._throughput}: {verdict if self._is_full else NO_VERDICT}"
+        for name, samples in self.memory.items():
+            verdict = "flat" if trend(samples).flat else "NOT FLAT"
+            yield f"{name:14}{trend(samples)}: {verdict if self._is_full else NO_VERDICT}"
         yield from (f"WRONG: {wrong}" for wrong in self.wrongs)
         yield f"{len(self.wrongs)} things are wrong: {self.folder}" if self.wrongs else "nothing lost, doubled or stuck"
+
+    def losses(self) -> Iterator[str]:
+        """What a full run found of throughput and memory that must not be."""
+        if self._is_full and self._is_slower:
+            yield f"{self._throughput}: below the start"
+        for name, samples in self.memory.items():
+            if self._is_full and name.startswith(JUDGED) and not trend(samples).flat:
+                yield f"the memory of {name} grew: {trend(samples)}"
+
+    @property
+    def _is_full(self) -> bool:
+        return self.studies >= FULL_STUDIES
+
+    @property
+    def _is_slower(self) -> bool:
+        return self.last_per_s < SLOWER * self.first_per_s
+
+    @property
+    def _throughput(self) -> str:
+        return f"throughput: {self.first_per_s:.1f} studies/s first, {self.last_per_s:.1f} last quarter"
 
 
 def soak(report: Report, chest: Chest, say: Callable[[str], None]) -> Report:
@@ -77,12 +105,12 @@ def soak(report: Report, chest: Chest, say: Callable[[str], None]) -> Report:
             eventually(lambda: observed.jobs_under_way(here.node) == 0, ANALYSED_WITHIN_S, "every job is done")
         report.wrongs = settled(here) + wrongs(here, ledger)
         here.stop()
-        report.wrongs += nobody_is_left_behind(here)
+        report.first_per_s, report.last_per_s = throughput(ledger.finished_at)
+        report.wrongs += [*nobody_is_left_behind(here), *report.losses()]
         report.folder, report.absences = here.folder, len(absences)
         if not report.wrongs:
             here.forget()
     report.duration_s, report.images = time.monotonic() - begun, len(ledger.acknowledged)
-    report.first_per_s, report.last_per_s = throughput(ledger.finished_at)
     return report
 
 

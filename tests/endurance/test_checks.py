@@ -12,12 +12,15 @@ from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 from node.domain.delivery import ResultKind
+from tests.endurance import kills, soak
+from tests.endurance.__main__ import conclude
 from tests.endurance.arrivals import what_came
 from tests.endurance.checks import every_destination_has_its_results_once
 from tests.endurance.exams import Exam, short_chest
 from tests.endurance.logs import troubles
 from tests.endurance.modalities import Ledger
-from tests.endurance.vitals import trend
+from tests.endurance.site import Setup
+from tests.endurance.vitals import Sample, trend
 
 EXAM = replace(short_chest("1"), payloads=())
 
@@ -101,3 +104,43 @@ def test_memory_that_grows_is_not_flat() -> None:
     growing = trend([(second, 100.0 + second) for second in range(100)])
     assert not growing.flat
     assert growing.slope_per_hour == pytest.approx(3600)
+
+
+FLAT: list[Sample] = [(second, 100.0) for second in range(100)]
+GROWING: list[Sample] = [(second, 100.0 + second) for second in range(100)]
+EMBEDDED = Setup.EMBEDDED
+
+
+@pytest.mark.parametrize(
+    ("studies", "last_per_s", "memory", "wrong"),
+    [
+        (1000, 9.1, {"node": FLAT, "receiver 1": FLAT, "pool child 1": GROWING}, []),
+        (1000, 8.9, {"node": FLAT}, ["throughput"]),
+        (1000, 9.1, {"node": GROWING}, ["the memory of node"]),
+        (1000, 9.1, {"node": FLAT, "receiver 2": GROWING}, ["the memory of receiver 2"]),
+        (999, 1.0, {"node": GROWING}, []),
+    ],
+    ids=["holds", "slower", "node grows", "receiver grows", "too short"],
+)
+def test_a_full_soak_fails_where_throughput_or_memory_do_not_hold(
+    studies: int, last_per_s: float, memory: dict[str, list[Sample]], wrong: list[str]
+) -> None:
+    report = soak.Report(EMBEDDED, 1, studies, 0, first_per_s=10.0, last_per_s=last_per_s, memory=memory)
+    report.wrongs += report.losses()
+    assert [each.startswith(begin) for each, begin in zip(report.wrongs, wrong, strict=True)] == [True] * len(wrong)
+    assert ("no verdict under 1000 studies" in "".join(report.lines())) == (studies < 1000)
+    with pytest.raises(SystemExit) as ended:
+        conclude([report])
+    assert bool(ended.value.code) == bool(wrong)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "between", "verdict", "wrong"),
+    [(100, 50, "well", 0), (100, 51, "TOO FEW", 1), (99, 99, "no verdict under 100 kills", 0)],
+)
+def test_a_full_campaign_fails_where_most_blows_missed_their_stage(
+    rounds: int, between: int, verdict: str, wrong: int
+) -> None:
+    report = kills.Report(EMBEDDED, 1, rounds=rounds, between=between)
+    assert any(line.endswith(f"just after: {verdict}") for line in report.lines())
+    assert len(report.misses()) == wrong

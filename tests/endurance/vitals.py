@@ -34,8 +34,7 @@ class Trend:
         return self.last - self.first <= max(GROWTH_MIB, GROWTH * self.first)
 
     def __str__(self) -> str:
-        verdict = "flat" if self.flat else "NOT FLAT"
-        return f"{self.first:8.1f} to {self.last:8.1f} MiB, {self.slope_per_hour:+9.1f} MiB/h: {verdict}"
+        return f"{self.first:8.1f} to {self.last:8.1f} MiB, {self.slope_per_hour:+9.1f} MiB/h"
 
 
 def trend(samples: list[Sample]) -> Trend:

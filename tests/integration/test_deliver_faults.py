@@ -145,7 +145,9 @@ def test_an_echo_that_is_answered_lets_everything_go_at_once(site: Site, tmp_pat
 def test_an_operator_pauses_resends_and_resumes(site: Site) -> None:
     site.node.command("destinations", "pause", "PLAIN")
     said = site.node.command("resend", STUDY.study_uid, "--to", "PLAIN", code=1)
-    assert said.startswith("nodus: No result of this study was refused. Those that a destination took and lost")
+    assert said.startswith(
+        "nodus: No result of this study was refused by a destination in use. Those that a destination took and lost"
+    )
     told = site.node.json("resend", STUDY.study_uid, "--to", "PLAIN", "--delivered")
     assert told == {"job": site.job, "results": 2}
     assert site.states("PLAIN") == ["due", "due"]

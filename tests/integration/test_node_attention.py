@@ -73,6 +73,18 @@ def test_a_refused_result_is_due_again_and_a_delivered_one_only_when_it_is_said_
     assert [entry.actor for entry in flow.audit("results resent")] == ["operator"] * 2
 
 
+def test_nothing_becomes_due_at_a_destination_that_the_settings_name_no_more(run: Typed, flow: Flow) -> None:
+    """It would wait there for ever, and keep its study from being purged."""
+    study = Series().study_uid
+    flow.destination(Destination("OTHER", "127.0.0.1", 2))
+    flow.catalog.close()
+    assert run("resend", study)[1].startswith("nodus: No result of this study was refused by a destination in use.")
+    assert {state for _, _, state in flow.outbox()} == {"refused"}
+    flow.destination(Destination("OTHER", "127.0.0.1", 2), Destination("PACS", "127.0.0.1", 1))
+    flow.catalog.close()
+    assert run("resend", study)[0] == 0
+
+
 def test_what_retention_removed_cannot_be_sent_again(run: Typed, flow: Flow) -> None:
     change(flow, update(tables.result).values(purged_at=AT))
     assert "removed by retention" in run("resend", Series().study_uid)[1]

@@ -45,6 +45,17 @@ def test_without_a_worker_one_message_waits_for_the_first(catalog: Catalog) -> N
     assert publish_all(catalog) == [1]
 
 
+def test_without_a_worker_no_second_message_joins_the_first_and_with_one_it_is_as_if_it_were_lost(
+    catalog: Catalog,
+) -> None:
+    """A broker that nobody empties does not grow."""
+    queued(catalog, studies=2)
+    assert publish_all(catalog) == [1]
+    assert [publish_all(catalog, after(seconds)) for seconds in (31, 3600, 86400)] == [[], [], []]
+    worker(catalog, "one", 1, after(86400))
+    assert publish_all(catalog, after(86400)) == [1]
+
+
 def test_a_worker_that_was_not_seen_for_twenty_seconds_or_said_goodbye_does_not_count(catalog: Catalog) -> None:
     queued(catalog, studies=5)
     worker(catalog, "silent", 8, after(-20.001))
@@ -69,6 +80,7 @@ def test_a_running_job_takes_its_workers_place(catalog: Catalog) -> None:
 
 def test_a_lost_message_is_sent_again_after_thirty_seconds(catalog: Catalog) -> None:
     queued(catalog)
+    worker(catalog, "one", 1, after(30))
     assert publish_all(catalog) == [1]
     assert publish_all(catalog, after(30)) == []
     assert publish_all(catalog, after(30.001)) == [1]

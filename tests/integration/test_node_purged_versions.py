@@ -11,6 +11,7 @@ from sqlalchemy import update
 from node.catalog import studies, tables
 from node.catalog.session import Catalog
 from node.domain.retention import Finished, Why
+from node.errors import StoreRefused
 from node.flow import register
 from node.spool import Spool
 from tests.conftest import AUDIT_KEY
@@ -130,3 +131,18 @@ def test_a_corrected_image_that_comes_back_makes_no_second_report(keeping: Keepi
     assert versions(keeping) == {"authoritative": IMAGES, "duplicate": IMAGES, "replaced": IMAGES}
     assert all(row["purged_at"] is None for row in keeping.flow.rows(tables.instance, version="authoritative"))
     assert len(keeping.flow.jobs()) == 1
+
+
+def test_under_another_study_an_instance_is_refused_while_its_file_is_here_and_afterwards_is_kept_in_that_study(
+    keeping: Keeping,
+) -> None:
+    keeping.finished("1")
+    moved = CHEST.having(StudyInstanceUID="2.25.4711")
+    with pytest.raises(StoreRefused) as refused:
+        keep_all(keeping.flow.spool, moved.payloads([3]))
+    assert refused.value.status == 0xA900
+    purge(keeping)
+    come(keeping, moved, 1000, range(3, 4))
+    assert versions(keeping) == {"authoritative": IMAGES + 1}
+    assert keeping.flow.study("2.25.4711")["purged_at"] is None
+    assert keeping.purged() == [CHEST.study_uid]

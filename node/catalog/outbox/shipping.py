@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from node.catalog.outbox.holding import UNSENT
 from node.catalog.session import changed
-from node.catalog.tables import job, outbox, result, study
+from node.catalog.tables import destination, job, outbox, result, study
 from node.domain.delivery import SENDING_ORDER, OutboxState, ResultKind, Rung, Shipment, move
 
 
@@ -131,10 +131,11 @@ def end_waits(session: Session, destination_id: int, now: datetime) -> None:
 def send_again(
     session: Session, job_id: int, states: Sequence[OutboxState], now: datetime, destination_id: int | None = None
 ) -> int:
-    """Make results of a job due again, as the instance that was fixed for each destination; returns how many."""
+    """Make results of a job due again at destinations in use, as the instance fixed for each; returns how many."""
     for state in states:
         move(state, OutboxState.DUE)
-    rows = update(outbox).where(outbox.c.job_id == job_id, outbox.c.state.in_(states))
+    in_use = outbox.c.destination_id.in_(select(destination.c.id).where(destination.c.enabled == 1))
+    rows = update(outbox).where(outbox.c.job_id == job_id, outbox.c.state.in_(states), in_use)
     if destination_id is not None:
         rows = rows.where(outbox.c.destination_id == destination_id)
     return changed(
