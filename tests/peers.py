@@ -1,9 +1,11 @@
-"""Programs and services of others that tests talk to; a missing one skips, or fails under NODUS_REQUIRE_PEERS=1."""
+"""What tests need of others: programs, services, libraries; missing, it skips, or fails under NODUS_REQUIRE_PEERS=1."""
 
+import importlib.util
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,9 +14,17 @@ def require(program: str, package: str) -> str:
     """Return the path of a program on PATH or beside the running Python; else skip, naming its package."""
     beside = Path(sys.executable).parent / program
     found = shutil.which(program) or (str(beside) if beside.exists() else None)
-    if found:
-        return found
-    message = f"{program} is missing: install {package}"
+    return found or absent(f"{program} is missing: install {package}")
+
+
+def require_library(module: str, extra: str) -> None:
+    """Skip where a library of an optional extra is not installed, naming the extra."""
+    if importlib.util.find_spec(module) is None:
+        absent(f"{module} is missing: install nodus[{extra}]")
+
+
+def absent(message: str) -> NoReturn:
+    """Skip, or fail under NODUS_REQUIRE_PEERS=1."""
     if os.environ.get("NODUS_REQUIRE_PEERS") == "1":
         pytest.fail(message)
     pytest.skip(message)

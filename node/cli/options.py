@@ -12,7 +12,7 @@ import click
 from node.admin.view import View
 from node.settings import load
 
-AI_COMMANDS = ("analyse", "phantom", "train")
+AI_COMMANDS = ("analyse", "models", "phantom", "train")
 
 
 class Commands(click.Group):
