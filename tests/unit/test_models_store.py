@@ -6,7 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from node.catalog import installation, tables
+from node.catalog.session import Catalog
+from node.domain.audit import EventKind
 from node.errors import SettingsError, WeightsError
 from tests.brought import inference_json, write_configs, write_onnx
 from tests.conftest import Typed
@@ -162,6 +166,16 @@ def test_models_are_listed_added_chosen_and_verified_by_command(typed: Typed, wi
     code, said = typed("models", "use", "peak", "--data", data)
     assert (code, len(said.splitlines())) == (1, 1)
     assert chosen(tmp_path / "data") == Shipped()
+
+
+def test_a_choice_is_in_the_audit_trail_of_the_node(typed: Typed, left_catalog: Catalog, data: Path) -> None:
+    with left_catalog.writing() as session:
+        installation.make(session)
+    assert typed("models", "use", "shipped", "--data", str(data))[0] == 0
+    with left_catalog.reading() as session:
+        rows = session.execute(select(tables.audit.c.kind, tables.audit.c.detail)).all()
+    (detail,) = (detail for kind, detail in rows if kind == EventKind.MODEL_CHOSEN)
+    assert json.loads(detail) == {"model": "shipped", "weights_sha256": Shipped().sha256}
 
 
 def _another_task(folder: Path) -> Path:
