@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Nodus needs Python 3.11 or newer.")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --editable '.[ai,evaluation,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[ai,evaluation,monai,onnx,dev]'
 	touch $@
 
 demo: install  ## Scanner to PACS with a synthetic chest CT, and what came back

@@ -13,7 +13,8 @@
         ├── BadInput         the images are the reason; trying again cannot help
         │   └── NotAChest    they do not show lungs: nobody waits for a reading of them
         ├── OutOfMemory      the machine is the reason; less at a time may help
-        └── WeightsError     model files are missing or not the recorded ones
+        ├── WeightsError     model files are missing or not the recorded ones
+        └── ModelFailed      a model gave what is no answer: nothing is concluded from it
 
 The message of an exception is one sentence that says what is wrong and what to do.
 It never holds a patient's name, id or accession number.
@@ -78,3 +79,7 @@ class OutOfMemory(AnalysisError):
 
 class WeightsError(AnalysisError):
     """Model files are missing or are not the recorded ones."""
+
+
+class ModelFailed(AnalysisError):
+    """A model gave what is no answer: nothing is concluded from it."""

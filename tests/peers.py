@@ -1,5 +1,6 @@
-"""Programs and services of others that tests talk to; a missing one skips, or fails under NODUS_REQUIRE_PEERS=1."""
+"""What tests need of others: programs, services, libraries; missing, it skips, or fails under NODUS_REQUIRE_PEERS=1."""
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -16,6 +17,12 @@ def require(program: str, package: str) -> str:
     if found:
         return found
     return missing(f"{program} is missing: install {package}")
+
+
+def require_library(module: str, extra: str) -> None:
+    """Skip where a library of an optional extra is not installed, naming the extra."""
+    if importlib.util.find_spec(module) is None:
+        missing(f"{module} is missing: install nodus[{extra}]")
 
 
 def missing(what: str) -> NoReturn:

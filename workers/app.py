@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -83,12 +84,13 @@ def _tell(workplace: Workplace, what: Callable[[Session], None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def prepare_or_end() -> None:
+def prepare_or_end(data: Path) -> None:
     """In a new child of the pool: load the networks. Where that fails the whole worker ends, before it takes a job."""
     try:
         from workers import pipeline  # here: torch's threads do not survive a fork
+        from workers.models import chosen
 
-        pipeline.prepare()
+        pipeline.prepare(chosen(data))
     except Exception as error:
         reason = str(error) if isinstance(error, NodusError) else type(error).__name__
         log.critical("this worker cannot read anything, and ends", extra={"reason": reason}, exc_info=error)
@@ -141,7 +143,7 @@ def _register_signals(settings: Settings) -> None:
 
     @signals.worker_process_init.connect(weak=False)
     def prepare_child(**_: Any) -> None:
-        prepare_or_end()
+        prepare_or_end(settings.data)
         prepared.set()
 
     @signals.worker_shutting_down.connect(weak=False)

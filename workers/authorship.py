@@ -28,7 +28,7 @@ class Author:
 
     def report(self, reading: pipeline.Reading, digests: Mapping[str, str]) -> ResultRequest:
         """A reading, to be encoded. `digests`: SOP Instance UID to SHA-256 of the data set."""
-        models = pipeline.models()
+        models = reading.models
         uids = [str(header.SOPInstanceUID) for header in reading.headers]
         sources = tuple((uid, digests[uid]) for uid in uids)
         return ResultRequest(

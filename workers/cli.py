@@ -1,13 +1,21 @@
-"""analyse, phantom, train, evaluate: joins the `nodus` command by the entry-point group `nodus.commands`."""
+"""analyse, evaluate, models, phantom, train: joins the `nodus` command by the entry-point group `nodus.commands`."""
 
+import json
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from node.domain.outcome import Outcome
+from node.settings import Settings, load
+
+if TYPE_CHECKING:
+    from workers.own_models import Listed
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 MODELS = ("detector", "segmenter", "classifier")
@@ -20,17 +28,34 @@ def commands() -> None:
     """Commands of the analysis, for `node.cli`."""
 
 
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--data` and `--config` like those of the node, and the settings as its first argument."""
+
+    @click.option("--data", type=click.Path(path_type=Path), envvar="NODUS_DATA", help="Data directory.")
+    @click.option("--config", type=click.Path(path_type=Path), envvar="NODUS_CONFIG", help="Settings file.")
+    @wraps(command)
+    def wrapped(data: Path | None, config: Path | None, **given: Any) -> Any:
+        return command(load(config, data=data), **given)
+
+    return wrapped
+
+
 @commands.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=FOLDER, required=True, help="Folder for SR, SEG, findings.json and pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print what findings.json holds.")
-def analyse(folder: Path, out: Path, as_json: bool) -> None:
-    """Read the best CT series below FOLDER, without the network. Exit code 1 when nothing could be read."""
+@with_settings
+def analyse(settings: Settings, folder: Path, out: Path, as_json: bool) -> None:
+    """Read the best CT series below FOLDER, without the network, with the detector that `nodus models use` chose.
+
+    Exit code 1 when nothing could be read.
+    """
     from node import logs
+    from workers.models import chosen
     from workers.offline import analyse as run
 
     logs.configure("WARNING")
-    analysis = run(folder, out, _stage)
+    analysis = run(folder, out, _stage, chosen(settings.data))
     click.echo((out / "findings.json").read_text() if as_json else analysis.text())
     if analysis.conclusion.outcome is Outcome.NOT_ANALYSED:
         raise click.exceptions.Exit(1)
@@ -98,3 +123,65 @@ def evaluate(as_json: bool, **order: Any) -> None:
     logs.configure("WARNING")
     report = run(Order(**order))
     click.echo(report.json() if as_json else report.text())
+
+
+@commands.group()
+def models() -> None:
+    """Which networks are installed, and which one detects. Bring your own: deploy/MODELS.md."""
+
+
+def _show(listed: "list[Listed]", as_json: bool) -> None:
+    """As a table or as JSON; exit code 1 where one of them has a problem."""
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in listed], indent=2))
+    for each in [] if as_json else listed:
+        named = f"{each.name:20} {each.task:10} {each.kind:6} {each.version:12} {each.sha256}"
+        click.echo(f"{named} {'in use' if each.in_use else '':6} {each.problem}".rstrip())
+    if any(each.problem for each in listed):
+        raise click.exceptions.Exit(1)
+
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@models.command("list")
+@AS_JSON
+@with_settings
+def models_list(settings: Settings, as_json: bool) -> None:
+    """Name, task, kind, version, SHA-256 and use of every model."""
+    from workers.own_models import listing
+
+    _show(listing(settings), as_json)
+
+
+@models.command("add")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="PATH")
+@click.option("--name", required=True, help="How results and commands call it.")
+@AS_JSON
+@with_settings
+def models_add(settings: Settings, folder: Path, name: str, as_json: bool) -> None:
+    """Copy a MONAI bundle, or a folder with an ONNX file and model.toml, and pin its SHA-256 sums."""
+    from workers.own_models import add
+
+    _show([add(settings, folder, name)], as_json)
+
+
+@models.command("verify")
+@AS_JSON
+@with_settings
+def models_verify(settings: Settings, as_json: bool) -> None:
+    """Compare every file with its pinned SHA-256."""
+    from workers.own_models import verified
+
+    _show(list(verified(settings)), as_json)
+
+
+@models.command("use")
+@click.argument("name")
+@AS_JSON
+@with_settings
+def models_use(settings: Settings, name: str, as_json: bool) -> None:
+    """Let NAME detect from the next study on; `shipped` is ours."""
+    from workers.own_models import use
+
+    _show([use(settings, name)], as_json)

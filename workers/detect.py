@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from node.domain.finding import Point
-from node.errors import OutOfMemory
 from workers.networks.blocks import scaled_hu
-from workers.networks.budget import USUAL_TILE_DEPTHS, Budget, budget, is_memory
+from workers.networks.budget import USUAL_TILE_DEPTHS, Budget, budget, largest_that_fits
 from workers.networks.nodenet import COARSE_STRIDE, FINE_STRIDE, MULTIPLE, REFERENCE_DIAMETER_MM, NodeNet
 from workers.networks.operating import OperatingPoint
 from workers.networks.patches import Line, Lines, Upright, sample, upright
@@ -67,14 +66,19 @@ def detect(
     network = ready("detector", may_take.device)
     assert isinstance(network, NodeNet)
     ct = upright(volume.hu, volume.affine)
-    lines = _lung_box(ct, lungs, network.config.spacing_mm)
+    lines = lung_box(ct, lungs, network.config.spacing_mm)
     hu = sample(ct.hu, lines)
     peaks = find_peaks(network, hu, point.candidate_score, may_take.tile_depths)
     return tuple(found for found in _candidates(peaks, lines, ct) if _in_lungs(found, lungs))
 
 
-def _lung_box(ct: Upright, lungs: LungField, spacing_mm: float) -> Lines:
-    """Sampling positions over the lungs and a margin; the network's multiple along each axis."""
+def lung_box(
+    ct: Upright,
+    lungs: LungField,
+    spacing_mm: float | NDArray[np.float64],
+    multiple: int | NDArray[np.int_] = MULTIPLE,
+) -> Lines:
+    """Sampling positions along z, y, x over the lungs and a margin; as many as the network's multiple on each axis."""
     low, high = (np.array(corner) for corner in lungs.bounds_lps_mm())
     corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
     index = ct.index(corners)
@@ -82,7 +86,7 @@ def _lung_box(ct: Upright, lungs: LungField, spacing_mm: float) -> Lines:
     first = np.maximum(index.min(axis=0) - MARGIN_MM / spacing, 0)
     last = np.minimum(index.max(axis=0) + MARGIN_MM / spacing, np.array(ct.hu.shape) - 1)
     steps = spacing_mm / spacing
-    counts = np.ceil(((last - first) / steps + 1) / MULTIPLE).astype(int) * MULTIPLE
+    counts = np.ceil(((last - first) / steps + 1) / multiple).astype(int) * multiple
     z, y, x = (Line(float(f), float(s), int(n)) for f, s, n in zip(first, steps, counts, strict=True))
     return z, y, x
 
@@ -100,13 +104,7 @@ def find_peaks(
 
 def _maps(network: NodeNet, hu: Tensor, tile_depths: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Both maps of the whole image; in smaller tiles along z where memory does not allow the larger."""
-    for depth in tile_depths:
-        try:
-            return _tiled(network, hu, depth)
-        except (MemoryError, RuntimeError) as error:
-            if not is_memory(error):
-                raise
-    raise OutOfMemory("There is not enough memory to read the lungs even in small parts.")
+    return largest_that_fits(tile_depths, lambda depth: _tiled(network, hu, depth))
 
 
 def _tiled(network: NodeNet, hu: Tensor, depth: int) -> tuple[Tensor, Tensor]:
@@ -150,15 +148,19 @@ def _peaks(maps: Tensor, stride: int, spacing_mm: float, least_score: float) -> 
 
 
 def _distinct(peaks: list[Peak], spacing_mm: float) -> list[Peak]:
-    """Keep a peak only where no better one is within 4 mm or half of either diameter."""
+    """The peaks, best first, without those on a nodule that a better one has."""
     centers = np.array([peak.center_zyx for peak in peaks]).reshape(-1, 3) * spacing_mm
-    diameters = np.array([peak.diameter_mm for peak in peaks])
+    return [peaks[index] for index in distinct(centers, np.array([peak.diameter_mm for peak in peaks]))]
+
+
+def distinct(centers_mm: NDArray[np.float64], diameters_mm: NDArray[np.float64]) -> list[int]:
+    """Of places (n, 3), best first, those with no better one within 4 mm or half of either diameter."""
     kept: list[int] = []
-    for index in range(len(peaks)):
-        apart = np.linalg.norm(centers[kept] - centers[index], axis=1)
-        if (apart > np.maximum(4.0, 0.5 * np.maximum(diameters[kept], diameters[index]))).all():
+    for index, (center, diameter) in enumerate(zip(centers_mm, diameters_mm, strict=True)):
+        apart = np.linalg.norm(centers_mm[kept] - center, axis=1)
+        if (apart > np.maximum(4.0, 0.5 * np.maximum(diameters_mm[kept], diameter))).all():
             kept.append(index)
-    return [peaks[index] for index in kept]
+    return kept
 
 
 def _candidates(peaks: list[Peak], lines: Lines, ct: Upright) -> list[Candidate]:

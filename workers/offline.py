@@ -17,6 +17,7 @@ from node.errors import BadInput, SettingsError
 from node.headers import data_set_digest, read_header
 from workers import pipeline
 from workers.authorship import Author
+from workers.models import Detector, Shipped
 from workers.results import ResultRequest, encode
 from workers.results.secondary import draw_summary
 from workers.volume import read_headers
@@ -36,16 +37,29 @@ class Analysis:
     series: dict[str, str]
     """Series Instance UID to "read", or to why it was not."""
     timings_s: dict[str, float]
+    model: str = ""
+    """Name and versions of the networks that read; empty where none did."""
 
     def text(self) -> str:
         """As a person reads it."""
         lines = [f"{self.conclusion.outcome}: {len(self.findings)} nodules", *self.conclusion.limitations]
         lines += [f"series {uid}: {told}" for uid, told in self.series.items()]
         lines += [f"{finding.label} {summary(finding)}" for finding in self.findings]
+        lines += [f"model {self.model}"] * bool(self.model)
         return "\n".join(lines)
 
 
-def analyse(folder: Path, out: Path, progress: Callable[[str, int], None]) -> Analysis:
+@dataclass(frozen=True)
+class Reader:
+    """Who reads, and who is told how far it is."""
+
+    progress: Callable[[str, int], None]
+    detector: Detector
+
+
+def analyse(
+    folder: Path, out: Path, progress: Callable[[str, int], None], detector: Detector | None = None
+) -> Analysis:
     """Read the best CT series below a folder and write what was found into `out`.
 
     Raises SettingsError where there is no DICOM file. Images that cannot be read end in "not analysed", with an SR.
@@ -60,7 +74,7 @@ def analyse(folder: Path, out: Path, progress: Callable[[str, int], None]) -> An
     if chosen is None:
         analysis, request = _not_analysed(found, verdicts, _reasons(verdicts))
     else:
-        analysis, request = _analysed(found, verdicts, chosen, progress)
+        analysis, request = _analysed(found, verdicts, chosen, Reader(progress, detector or Shipped()))
     _write(out, analysis, request)
     return analysis
 
@@ -93,19 +107,20 @@ def _author() -> Author:
 
 
 def _analysed(
-    found: Found, verdicts: dict[str, Eligibility], chosen: str, progress: Callable[[str, int], None]
+    found: Found, verdicts: dict[str, Eligibility], chosen: str, reader: Reader
 ) -> tuple[Analysis, ResultRequest]:
     wanted = set(verdicts[chosen].instance_uids)
     files = {
         header.sop_instance_uid: path for path, header in found[chosen].items() if header.sop_instance_uid in wanted
     }
     try:
-        reading = pipeline.read(list(files.values()), verdicts[chosen], progress)
+        reading = pipeline.read(list(files.values()), verdicts[chosen], reader.progress, detector=reader.detector)
     except BadInput as error:
         return _not_analysed(found, verdicts, (str(error),))
     digests = {uid: data_set_digest(path) for uid, path in files.items()}
     told = _told(verdicts, chosen)
-    analysis = Analysis(reading.conclusion, reading.findings, told, reading.timings_s)
+    model = f"{reading.models.model.name} {reading.models.model.version}"
+    analysis = Analysis(reading.conclusion, reading.findings, told, reading.timings_s, model)
     return analysis, _author().report(reading, digests)
 
 

@@ -13,12 +13,12 @@ from node.domain.eligibility import Eligibility, Level
 from node.domain.finding import Finding
 from node.domain.outcome import Conclusion, Outcome
 from workers.classify import Judged, classify, composition
-from workers.detect import detect
 from workers.lungs import Lungs, segment_lungs
 from workers.measure import Measured, measure
+from workers.models import Detector, Shipped
 from workers.networks.budget import budget, naming_memory
 from workers.networks.operating import OperatingPoint
-from workers.networks.weights import KINDS, in_use, ready
+from workers.networks.weights import in_use, ready
 from workers.quality import check_quality
 from workers.results import Model
 from workers.segment import segment
@@ -31,8 +31,20 @@ VERSION = "1"
 SMALLEST_ON_THICK_MM = 6.0
 """On slices that are thick or far apart, nodules below this size are not assessed."""
 
+OURS = ("classifier", "segmenter")
+"""Networks that always read, whatever detects."""
+
 Progress = Callable[[str, int], None]
 """Stage and percent."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks that read, as results name them."""
+
+    model: Model
+    weights_sha256: str
+    settings_digest: str
 
 
 @dataclass(frozen=True)
@@ -47,34 +59,30 @@ class Reading:
     masks: tuple[Mask, ...]
     """One per finding, same order."""
     timings_s: dict[str, float]
+    models: Models
+    """Those that read it, whatever was chosen or installed since."""
     more_findings: bool = False
     """There may be more nodules than `findings` names; a limitation says why."""
 
 
-@dataclass(frozen=True)
-class Models:
-    """The networks that read, as results name them."""
-
-    model: Model
-    weights_sha256: str
-    settings_digest: str
-
-
-def models(point: OperatingPoint | None = None) -> Models:
+def models(detector: Detector | None = None, point: OperatingPoint | None = None) -> Models:
     """Name and version of the network set, one SHA-256 over all its weights, and one over its thresholds.
 
     Of the networks in this process, which are loaded where they are not yet. Raises WeightsError.
     """
-    records = [(name, in_use(name)) for name in sorted(KINDS)]
-    versions = ", ".join(f"{name} {record.version}" for name, record in records)
-    weights = hashlib.sha256("\n".join(record.sha256 for _, record in records).encode()).hexdigest()
+    detector = detector or Shipped()
+    records = {name: (in_use(name).version, in_use(name).sha256) for name in OURS}
+    ordered = sorted({**records, "detector": (detector.version, detector.sha256)}.items())
+    versions = ", ".join(f"{name} {version}" for name, (version, _) in ordered)
+    weights = hashlib.sha256("\n".join(sha256 for _, (_, sha256) in ordered).encode()).hexdigest()
     settings = hashlib.sha256(repr(point or OperatingPoint()).encode()).hexdigest()
     return Models(Model(NAME, versions), weights, settings)
 
 
-def prepare() -> None:
-    """Load the networks now, so that the first study does not wait for them. Raises WeightsError."""
-    for name in KINDS:
+def prepare(detector: Detector | None = None) -> None:
+    """Load the networks now, so that the first study does not wait for them. Raises WeightsError, ModelFailed."""
+    (detector or Shipped()).prepare(budget().device)
+    for name in OURS:
         ready(name, budget().device)
 
 
@@ -85,29 +93,37 @@ def read(
     progress: Progress = lambda stage, percent: None,
     point: OperatingPoint | None = None,
     economy: int = 0,
+    detector: Detector | None = None,
 ) -> Reading:
     """Read one CT series. `verdict` is that on its headers; limitations that the pixels add come behind its own.
 
     `economy`: how sparing with memory, see `workers.networks.budget`; the findings do not depend on it.
-    Raises BadInput where the images cannot be read (NotAChest where they show no lungs), OutOfMemory, WeightsError.
+    `detector`: the shipped one where it is None.
+    Raises BadInput where the images cannot be read (NotAChest where they show no lungs), OutOfMemory, WeightsError,
+    ModelFailed.
     """
     watch = Stopwatch(progress)
     with watch.stage("read images", 5):
         series = load_series(paths)
-    return read_series(series, verdict, watch, point, economy)
+    return read_series(series, verdict, watch, point, economy, detector)
 
 
 @naming_memory()
 def read_series(
-    series: Series, verdict: Eligibility, watch: "Stopwatch", point: OperatingPoint | None = None, economy: int = 0
+    series: Series,
+    verdict: Eligibility,
+    watch: "Stopwatch",
+    point: OperatingPoint | None = None,
+    economy: int = 0,
+    detector: Detector | None = None,
 ) -> Reading:
     """Read what was loaded before, from wherever it came; the rest as `read`."""
-    volume, may_take = series.volume, budget(economy)
+    volume, may_take, detector = series.volume, budget(economy), detector or Shipped()
     with watch.stage("find lungs", 20):
         lungs = segment_lungs(volume)
         limits = (*verdict.reasons, *check_quality(volume, lungs))
     with watch.stage("detect", 30):
-        candidates = detect(volume, lungs, point, may_take)
+        candidates = detector.find(volume, lungs, point, may_take)
     with watch.stage("classify", 55):
         selection = classify(volume, candidates, point, may_take)
         judged, limits = selection.nodules, (*limits, *selection.limitations)
@@ -124,7 +140,8 @@ def read_series(
         found = _findings(volume, lungs, nodules)
     findings, kept = tuple(finding for finding, _ in found), tuple(mask for _, mask in found)
     conclusion = conclude(findings, limits)
-    return Reading(conclusion, series.headers, volume, findings, kept, watch.seconds, selection.more)
+    read_by = models(detector, point)
+    return Reading(conclusion, series.headers, volume, findings, kept, watch.seconds, read_by, selection.more)
 
 
 def conclude(findings: Sequence[Finding], limitations: Sequence[str]) -> Conclusion:

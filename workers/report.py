@@ -21,6 +21,7 @@ from node.settings import Settings
 from node.spool import write_durably
 from workers import pipeline
 from workers.authorship import Author
+from workers.models import chosen
 from workers.results import SR_LADDER, EncodedResult, Predecessor, ResultRequest, encode
 from workers.volume import read_headers
 
@@ -70,7 +71,8 @@ class Desk:
             return self._notice((REMOVED,), self._ct_files())
         paths = [self.settings.data / path for path, _ in files.values()]
         try:
-            reading = pipeline.read(paths, verdict, self.progress, economy=self.job.economy)
+            detector = chosen(self.settings.data)
+            reading = pipeline.read(paths, verdict, self.progress, economy=self.job.economy, detector=detector)
         except BadInput as error:
             if isinstance(error, NotAChest) and not says_chest(headers):
                 return Report(Conclusion(Outcome.NOT_ANALYSED, (str(error),)))
@@ -105,13 +107,12 @@ class Desk:
         return self.job.series_id
 
     def _report(self, reading: pipeline.Reading, digests: dict[str, str]) -> Report:
-        models = pipeline.models()
         return Report(
             reading.conclusion,
             reading.findings,
             self._write(self._author().report(reading, digests)),
-            model_version=models.model.version,
-            weights_sha256=models.weights_sha256,
+            model_version=reading.models.model.version,
+            weights_sha256=reading.models.weights_sha256,
             timings_s=reading.timings_s,
         )
 

@@ -12,7 +12,7 @@ import click
 from node.admin.view import View
 from node.settings import load
 
-AI_COMMANDS = ("analyse", "phantom", "train", "evaluate")
+AI_COMMANDS = ("analyse", "evaluate", "models", "phantom", "train")
 
 
 class Commands(click.Group):

@@ -50,6 +50,8 @@ class EventKind(StrEnum):
     BREAKER_OPENED = "breaker opened"
     BREAKER_CLOSED = "breaker closed"
     RESULTS_RESENT = "results resent"
+    MODEL_ADDED = "model added"
+    MODEL_CHOSEN = "model chosen"
     STUDY_PURGED = "study purged"
     CLOCK_SET_BACK = "clock set back"
     BACKUP_MADE = "backup made"

@@ -130,7 +130,7 @@ def test_the_network_sees_the_lungs_and_a_margin_whatever_the_orientation() -> N
     affine = np.array([[0, 0, -0.8, 150], [0, -0.8, 0, 140], [2.0, 0, 0, -300], [0, 0, 0, 1.0]])
     ct = upright(np.zeros((150, 350, 375), np.int16), affine)
     lungs = BoxLungs((-100.0, -90.0, -250.0), (90.0, 80.0, -60.0))
-    lines = module._lung_box(ct, lungs, 1.25)
+    lines = module.lung_box(ct, lungs, 1.25)
     first = ct.lps_mm(np.array([[line.start for line in lines]]))[0]
     last = ct.lps_mm(np.array([[line.start + line.step * (line.count - 1) for line in lines]]))[0]
     assert (first <= np.array(lungs.low) - module.MARGIN_MM + 1e-6).all()

@@ -1,8 +1,9 @@
 """How much a reading does at once, and on which device: less of it needs less memory, and finds the same."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -12,6 +13,7 @@ from node.errors import OutOfMemory
 SIGNS_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
 """In the texts of RuntimeErrors: torch's allocators, cuDNN, cuBLAS, C++."""
 
+Result = TypeVar("Result")
 
 USUAL_TILE_DEPTHS = (1024, 160, 96)
 
@@ -49,3 +51,14 @@ def naming_memory() -> Iterator[None]:
         if not is_memory(error):
             raise
         raise OutOfMemory("There is not enough memory to read the images.") from error
+
+
+def largest_that_fits(tile_depths: Sequence[int], run: Callable[[int], Result]) -> Result:
+    """What `run` gives for a depth, the next one where memory does not allow the first. Raises OutOfMemory."""
+    for depth in tile_depths:
+        try:
+            return run(depth)
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory(error):
+                raise
+    raise OutOfMemory("There is not enough memory to read the lungs even in small parts.")

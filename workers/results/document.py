@@ -138,7 +138,7 @@ def _add_equipment(dataset: Dataset, request: ResultRequest) -> None:
     versions = [*equipment.software_versions, f"{model.name} {model.version}"]
     dataset.Manufacturer, dataset.ManufacturerModelName = equipment.manufacturer, equipment.model_name
     dataset.DeviceSerialNumber, dataset.StationName = equipment.installation_id, equipment.ae_title
-    dataset.SoftwareVersions = [version[:64] for version in versions]
+    dataset.SoftwareVersions = [version[:63] for version in versions]  # the blank that pads the last one counts, too
     node, scanner, source = Dataset(), Dataset(), request.headers[0]
     node.PurposeOfReferenceCodeSequence = [coded(PROCESSING_EQUIPMENT)]
     for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName", "SoftwareVersions"):

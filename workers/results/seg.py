@@ -21,6 +21,8 @@ from workers.volume import SliceSource, Volume
 
 Where = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """Frame, row and column of each voxel of a mask."""
+LO_LENGTH = 64
+"""Characters of a Long String (PS3.5 Table 6.2-1); the SR has the whole text."""
 COLOURS_LAB = (
     *((62.0, 55.0, 45.0), (70.0, -45.0, 45.0), (55.0, 5.0, -55.0), (85.0, 0.0, 75.0)),
     *((60.0, 60.0, -35.0), (80.0, -35.0, -15.0), (65.0, 25.0, 65.0), (75.0, 15.0, -20.0)),
@@ -48,7 +50,7 @@ def encode_seg(request: ResultRequest) -> EncodedResult:
         instance_number=1,
         manufacturer=request.equipment.manufacturer,
         manufacturer_model_name=request.equipment.model_name,
-        software_versions=request.model.version,
+        software_versions=request.model.version[:LO_LENGTH],
         device_serial_number=request.equipment.installation_id,
         content_label="LUNG_NODULES",
         content_description="Lung nodules found by AI, unverified",
@@ -98,7 +100,7 @@ def _segment(finding: Finding, request: ResultRequest) -> SegmentDescription:
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=request.model.name,
             family=c.ARTIFICIAL_INTELLIGENCE,
-            version=request.model.version,
+            version=request.model.version[:LO_LENGTH],
             source=request.equipment.manufacturer,
         ),
         tracking_uid=request.tracking_uid(finding),
