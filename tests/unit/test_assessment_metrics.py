@@ -62,6 +62,7 @@ def seen(tmp_path: Path) -> Reading:
         (*found.findings, *extra),
         (*found.masks, found.masks[2], found.masks[0]),
         {"detect": 1.0, "segment": 0.54},
+        Models(Model("m", "1"), "w", "s"),
     )
 
 
