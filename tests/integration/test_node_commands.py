@@ -249,7 +249,7 @@ def test_a_database_that_is_none_is_said(run: Typed, data: Path) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("name", ["evaluate", "models"])
+@pytest.mark.parametrize("name", ["report", "model"])
 def test_a_command_that_does_not_exist_asks_nobody_to_install_anything(run: Typed, name: str) -> None:
     code, said = run(name)
     assert code == 2
