@@ -121,7 +121,7 @@ def test_a_retry_is_refused_while_images_to_read_wait_for_a_decision(flow: Flow,
         job_admin.retry(workplace.settings, 1)
     view = job_admin.retry_all(workplace.settings)
     assert view.rows == []
-    assert "1 wait" in view.note
+    assert "1 cannot be" in view.note
     conflicts.settle(workplace.settings, CHEST.study_uid, "current")
     flow.complete(datetime.now(UTC) + timedelta(minutes=1))
     assert job_admin.retry(workplace.settings, 1).data["job"]
