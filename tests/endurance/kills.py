@@ -114,7 +114,7 @@ def campaign(setup: Setup, kills: int, seed: int, chest: Chest, say: Callable[[s
         say("waiting until everything has come to its end")
         report.wrongs += settled(here) + wrongs(here, ledger)
         here.stop()
-        report.wrongs += nobody_is_left_behind(here) + report.misses()
+        report.wrongs += [*nobody_is_left_behind(here), *report.misses()]
         report.folder = here.folder
         if not report.wrongs:
             here.forget()
