@@ -35,10 +35,13 @@ lint: install  ## Style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install  ## Ingest compared with Orthanc and storescp; prints ratios
+bench: install  ## Ingest compared with Orthanc and storescp, queries of a large catalog, a reading stage by stage
 	$(BIN)/python -m tests.bench.ingest
+	$(BIN)/python -m tests.bench.catalog
+	$(BIN)/python -m tests.bench.reading
 
-soak: install  ## 500 kills in each setup, then thousands of studies: takes hours
+soak: install  ## Every test on both databases, 500 kills in each setup, then thousands of studies: takes hours
+	NODUS_THOROUGH=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 	$(BIN)/python -m tests.endurance kills
 	$(BIN)/python -m tests.endurance soak
 

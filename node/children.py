@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from node import receiver
 from node.domain.peers import Sender
 from node.domain.reception import ListeningEvent
 from node.domain.study import Arrival
+from node.doors import Doors
 from node.errors import Unavailable
 from node.settings import Settings
 
@@ -57,11 +57,9 @@ class _Receiver:
 class ReceiverPool:
     """Receiver processes."""
 
-    def __init__(
-        self, settings: Settings, listener: socket.socket, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: Settings, doors: Doors, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
-        self._listener = listener
+        self._doors = doors
         self._clock = clock
         self._senders: tuple[Sender, ...] | None = None
         self._next_id = 0
@@ -75,7 +73,7 @@ class ReceiverPool:
 
     def _start(self) -> _Receiver:
         self._next_id += 1
-        return _Receiver(self._next_id, *receiver.start(self._settings, self._listener), self._clock())
+        return _Receiver(self._next_id, *receiver.start(self._settings, self._doors), self._clock())
 
     def listen(self, ear: Ear, senders: tuple[Sender, ...]) -> None:
         """Let the receivers serve those senders, wait until they do, then pass on what they say. Raises Unavailable."""

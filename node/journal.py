@@ -23,8 +23,16 @@ from pydantic import TypeAdapter
 from node.domain.reception import (
     AssociationClosed,
     AssociationRefused,
+    AuditLogUsed,
+    CommitmentReported,
+    CommitmentReportRefused,
+    CountRefused,
+    CountTold,
     InstanceRefused,
+    PromiseAsked,
     QueryAnswered,
+    Retrieved,
+    StepRequestRefused,
 )
 from node.spool import sync_directory
 
@@ -35,7 +43,20 @@ FILE_BYTES = 1 << 20
 MOST_BYTES = 256 << 20
 """Of all files: with SQL away for long, events beyond this are only logged."""
 
-Journaled = AssociationClosed | AssociationRefused | InstanceRefused | QueryAnswered
+Journaled = (
+    AssociationClosed
+    | AssociationRefused
+    | InstanceRefused
+    | QueryAnswered
+    | Retrieved
+    | CommitmentReported
+    | CommitmentReportRefused
+    | StepRequestRefused
+    | AuditLogUsed
+    | CountTold
+    | CountRefused
+    | PromiseAsked
+)
 _KINDS: dict[str, TypeAdapter[Journaled]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(Journaled)}
 
 
@@ -77,6 +98,12 @@ class JournalWriter:
             known = {"event": type(event).__name__, "calling_ae_title": event.calling_ae_title}
             said = {"address": event.address, "error": type(error).__name__}
             log.error("an event could not be written to the journal", extra=known | said)
+
+    def keep(self, event: Journaled) -> None:
+        """Write one event that survives a power cut from now on. Raises OSError where that cannot be had."""
+        with self._lock:
+            self._append(line_of(event))
+            os.fsync(self._file)
 
     def _append(self, line: bytes) -> None:
         if self._file < 0 or self._size >= FILE_BYTES:

@@ -1,4 +1,4 @@
-"""Job id to queue message; the only file in node/ that knows Celery."""
+"""Job id to queue message; with file_broker.py the only file in node/ that knows Celery."""
 
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ def settings_of(broker_url: str, data: Path) -> dict[str, Any]:
         return common
     folder = _with_folders(data / "broker")
     return common | {
+        "broker_transport": "node.file_broker:Transport",
         "broker_transport_options": {
             "data_folder_in": str(folder / "messages"),
             "data_folder_out": str(folder / "messages"),

@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import resource
 import select
+import shutil
 import signal
-import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -23,21 +24,37 @@ from pathlib import Path
 from pydicom import config as pydicom_config
 from pynetdicom import evt
 
-from node import logs
-from node.catalog import query
+from node import logs, lookup, services
+from node.catalog import commitments, forward_commitments
 from node.catalog.session import Catalog
-from node.dicom import contexts, tls
+from node.dicom import commit_scu, contexts, statuses
+from node.dicom.announce_scp import AnnounceSCP
+from node.dicom.commit_scp import CommitSCP
 from node.dicom.places import Places
-from node.dicom.query_scp import QuerySCP
-from node.dicom.store_scp import Listening, StoreSCP
+from node.dicom.query_models import on_extended
+from node.dicom.query_scp import ForAdmins, QuerySCP
+from node.dicom.retrieve_scp import RetrieveSCP
+from node.dicom.store_scp import StoreSCP
+from node.dicom.store_scu import Patience
 from node.dicom.store_sink import Received
+from node.domain.commitment import Report
 from node.domain.peers import Sender
-from node.domain.query import Query, Value
-from node.domain.reception import AssociationOpened, AssociationRefused, ListeningEvent
+from node.domain.reception import (
+    AssociationOpened,
+    AssociationRefused,
+    CommitmentReported,
+    CommitmentReportRefused,
+    CountTold,
+    ListeningEvent,
+    PromiseAsked,
+)
 from node.domain.refusals import Refusals
 from node.domain.study import Arrival
+from node.doors import Doors
 from node.errors import Unavailable
+from node.flow.answer import Answers
 from node.journal import JournalWriter
+from node.listening import doors_of, listening_of, require_usable
 from node.settings import Settings
 from node.spool import Spool
 
@@ -63,6 +80,8 @@ class Ready:
 
 START_WITHIN_S = 60.0
 DESCRIPTORS = 1 << 13
+LONGEST_UID = 64
+"""Characters (PS3.5 9.1); what is longer is none of ours."""
 SUMS_EVERY_S = 0.5
 """How often refusals that were summed up are looked at."""
 
@@ -87,32 +106,21 @@ def places_of(settings: Settings) -> Places:
     return Places(folder, settings.maximum_associations, settings.maximum_associations_per_peer)
 
 
-def listening_of(settings: Settings) -> Listening:
-    """How a node listens. Raises SettingsError where its TLS files are none."""
-    context = None
-    if settings.tls_certificate and settings.tls_key:
-        context = tls.server_context(settings.tls_certificate, settings.tls_key)
-    return Listening(
-        settings.ae_title,
-        settings.maximum_pdu_bytes,
-        settings.request_timeout_s,
-        settings.network_timeout_s,
-        context,
-    )
-
-
 def prepare(settings: Settings) -> None:
     """Make what receivers need; call before the first is started. Raises SettingsError."""
-    listening_of(settings)
+    require_usable(settings)
     places_of(settings).prepare()
+    recoded = settings.data.absolute() / "run" / "recoded"
+    shutil.rmtree(recoded, ignore_errors=True)  # what a receiver left that was killed
+    recoded.mkdir(mode=0o700)
 
 
-def start(settings: Settings, listener: socket.socket) -> tuple[SpawnProcess, Connection]:
+def start(settings: Settings, doors: Doors) -> tuple[SpawnProcess, Connection]:
     """Start a receiver process, which serves once it is told who may send; returns it and our end of the pipe."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
-        target=_serve, args=(settings.environment(), listener, theirs), name="nodus-receiver", daemon=True
+        target=_serve, args=(settings.environment(), doors, theirs), name="nodus-receiver", daemon=True
     )
     process.start()
     theirs.close()
@@ -136,7 +144,7 @@ def has_room(pipe: Connection) -> bool:
     return bool(poll.poll(0))
 
 
-def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connection) -> None:
+def _serve(environment: dict[str, str], doors: Doors, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when a receiver ends
     os.environ.update(environment)
     _allow_descriptors()
@@ -144,7 +152,7 @@ def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connectio
     logs.configure(settings.log_level)
     code = 1
     try:
-        _serve_on(settings, listener, pipe)
+        _serve_on(settings, doors, pipe)
         code = 0
     except Exception:
         log.exception("a receiver cannot go on")
@@ -152,12 +160,30 @@ def _serve(environment: dict[str, str], listener: socket.socket, pipe: Connectio
         os._exit(code)  # associations that were aborted may still be inside a library's wait
 
 
-def _serve_on(settings: Settings, listener: socket.socket, pipe: Connection) -> None:
+def _serve_on(settings: Settings, doors: Doors, pipe: Connection) -> None:
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
     teller = _Teller(pipe, JournalWriter(journals_of(settings)), Refusals(settings.refusals_every_s))
-    scp = StoreSCP(listening_of(settings), spool_of(settings), places_of(settings), teller.stored, teller.event)
-    asking = QuerySCP(settings.ae_title, lambda wanted: _find(settings, wanted), teller.event)
-    scp.prepare(listener, contexts.accepted(), ((evt.EVT_C_FIND, asking.on_find),))
+    files = spool_of(settings)
+    scp = StoreSCP(listening_of(settings), files, places_of(settings), teller.stored, teller.event)
+    known = Answers(Catalog(settings.database, b""), files.absolute)
+    admins, most = _for_admins(settings), settings.maximum_matches
+    asking = QuerySCP(settings.ae_title, known.find, teller.event, scp.may_query, most, admins)
+    patience = Patience(answer_s=settings.answer_timeout_s)
+    fetching = RetrieveSCP(settings.ae_title, known, files.absolute, teller.event, scp.may_retrieve, patience)
+    counting = AnnounceSCP(partial(lookup.state_told, settings), teller.committed, teller.event)
+    answers = commit_scu.Reports(lambda *answer: _reported(settings, teller, *answer))
+    promising = CommitSCP(scp.commits, teller.committed)
+    scp.prepare(
+        doors_of(settings, doors),
+        contexts.accepted(),
+        (
+            (evt.EVT_C_GET, fetching.on_get),
+            (evt.EVT_C_MOVE, fetching.on_move),
+            (evt.EVT_SOP_EXTENDED, on_extended),
+            *services.handlers(settings, services.Others(asking, counting, promising), teller.event),
+            (evt.EVT_N_EVENT_REPORT, answers.on_report),
+        ),
+    )
     first = _first(pipe)
     if first is None:
         return
@@ -211,6 +237,10 @@ class _Teller:
             self._journal.write(event)
         self._send(event)
 
+    def committed(self, event: CommitmentReported | CountTold | PromiseAsked) -> None:
+        """Make what was told to us durable. Raises OSError."""
+        self._journal.keep(event)
+
     def keep(self) -> None:
         """Sync the journal off the way of the answers, and write sums when they are due; for ever."""
         while True:
@@ -241,10 +271,21 @@ def _obey(pipe: Connection, scp: StoreSCP) -> None:
     scp.stop()
 
 
-def _find(settings: Settings, wanted: Query) -> Iterator[Mapping[str, Value]]:
-    catalog = Catalog(settings.database, b"")
-    try:
-        with catalog.reading() as session:
-            yield from query.find(session, wanted)
-    finally:
-        catalog.close()
+def _reported(settings: Settings, teller: _Teller, caller: str, address: str, report: Report) -> int:
+    """An answer of a destination to what it was asked; success once it is in the journal. Raises OSError, or what the
+    database raises: then it is not acknowledged, and asked for again."""
+    now, uid = datetime.now(UTC), report.transaction_uid[:LONGEST_UID]
+    with lookup.reading(settings) as session:
+        asked = commitments.asked(session, report.transaction_uid)
+        asked = asked or forward_commitments.who(session, report.transaction_uid)
+    if asked is None or asked.ae_title != caller:
+        status = statuses.INVALID_ARGUMENT if asked is None else statuses.NOT_AUTHORISED
+        teller.event(CommitmentReportRefused(caller, address, uid, status, now))
+        return status
+    known = report.only(asked.sop_instance_uids)
+    teller.committed(CommitmentReported(caller, address, uid, known.committed, known.failed, now))
+    return statuses.SUCCESS
+
+
+def _for_admins(settings: Settings) -> ForAdmins:
+    return ForAdmins(partial(services.is_admin, settings), partial(services.own_state, settings))

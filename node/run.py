@@ -14,43 +14,51 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
 from pynetdicom import _config as pynetdicom_config
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from node.audit.anchor import Anchors
-from node.catalog import ahead, audit, control, installation, peers
+from node.catalog import ahead, audit, control, installation
 from node.catalog.session import Catalog
 from node.children import ReceiverPool, WorkerChild, worker_of
 from node.deadline import Asking
-from node.dicom import store_scu
-from node.directory import (
-    anchors_of,
-    catalog_of,
-    disk_of,
-    only_node,
-    reason_of,
-    removing_files,
-    require_home,
-    usable,
-)
+from node.directory import anchors_of, catalog_of, disk_of, only_node, removing_files, require_home, usable
 from node.domain.audit import Event, EventKind
 from node.domain.delivery import LONGEST_WAIT
 from node.domain.lease import LeaseWatch
-from node.domain.peers import Destination
 from node.domain.reception import OpenAssociations
-from node.errors import SettingsError
-from node.flow import alert, complete, deliver, enqueue, register, release, senders, sweep
+from node.doors import Doors, bind, open_doors
+from node.flow import (
+    alert,
+    complete,
+    counts,
+    destinations,
+    enqueue,
+    missing,
+    outgoing,
+    promise,
+    register,
+    release,
+    senders,
+    sweep,
+    tell,
+)
+from node.flow import forward_audit as auditing
+from node.flow import messages as messaging
 from node.flow.clock import Clock, steady_s
+from node.flow.forward import loops as forwarding_loops
 from node.flow.inbox import Inbox
 from node.flow.listen import Listener
-from node.flow.loop import HANGS_AFTER_S, Loop
+from node.flow.loop import Loop
+from node.flow.prefetch import prior_loops, prior_wait
 from node.flow.retain import Retain
+from node.flow.routing import Router, Rules, book_of
+from node.listening import CERTIFICATES, end_times, endings
 from node.metrics import Metrics
 from node.queue import JobQueue
 from node.receiver import journals_of, spool_of
@@ -73,20 +81,8 @@ RETAIN_EVERY_S = 60.0
 WATCH_EVERY_S = 5.0
 SWEEP_EVERY_S = 60.0
 DISK_WITHIN_S = 2.0
-WAITS_OF_A_DELIVERY = 3
-"""For the association, a C-STORE and the release; what its size grants a result, 900 s for 112 MB, is in the rest."""
 REGISTER_EVERY_S = 0.1
 """Files that come within this time share one transaction."""
-
-
-def bind(host: str, port: int, setting: str) -> socket.socket:
-    """A listening socket. Raises SettingsError when the address cannot be had."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        both = host == "::" and socket.has_dualstack_ipv6()  # every address of this host, IPv4 included
-        return socket.create_server((host, port), family=family, backlog=256, dualstack_ipv6=both)
-    except OSError as error:
-        raise SettingsError(f"Cannot listen on {host}:{port} ({reason_of(error)}); choose another {setting}.") from None
 
 
 @dataclass
@@ -158,15 +154,15 @@ def up(settings: Settings, announce: Callable[[str], None], read_again: Callable
     """
     os.umask(0o077)  # what patients tell us is nobody else's to read
     with only_node(settings.data):
-        dicom = bind(settings.host, settings.port, "--port")
+        doors = open_doors(settings)
         page = bind(settings.host, settings.web_port, "--web-port")
-        node = build(settings, dicom, page, read_again)
+        node = build(settings, doors, page, read_again)
         signal.signal(signal.SIGTERM, lambda *_: node.stopping.set())
         signal.signal(signal.SIGINT, lambda *_: node.stopping.set())
         if not (sys.stdin and sys.stdin.isatty()):
             signal.signal(signal.SIGHUP, lambda *_: node.senders.read_again())
         announce("READY " + json.dumps({
-            "dicom_port": dicom.getsockname()[1],
+            **doors.ports(),
             "web_port": page.getsockname()[1],
             "aet": settings.ae_title,
             "data": str(settings.data.absolute()),
@@ -177,13 +173,13 @@ def up(settings: Settings, announce: Callable[[str], None], read_again: Callable
         os._exit(0)  # an association with a destination may still be inside a library's wait
 
 
-def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_again: Callable[[], Settings]) -> Node:
+def build(settings: Settings, doors: Doors, page: socket.socket, read_again: Callable[[], Settings]) -> Node:
     """Start everything, receivers first: they are born before any thread, engine or TLS context exists."""
     begun_at, spool = _now(), spool_of(settings)
     with usable(settings.data):
         spool.prepare()
-    configured = tuple(each.sender() for each in settings.senders)
-    receivers = ReceiverPool(settings, dicom)
+    configured, router = settings.all_senders(), Router(book_of(settings), spool.absolute)
+    receivers = ReceiverPool(settings, doors)
     pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True  # results leave as the bytes on disk
     with usable(settings.data):
         require_home(settings)
@@ -195,18 +191,20 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_ag
         ahead.bring_back(session, begun_at, 2 * LONGEST_WAIT)  # the clock may have been set back since we ran
         control.end_drain(session, "node", _now())  # whoever starts a node wants it to work
         senders.configure(session, configured)
-        configure_destinations(session, [each.destination() for each in settings.destinations])
+        auditing.configure(session, settings)
+        destinations.configure(session, settings.all_destinations())
     with usable(settings.data):
         installation.own(settings.data, serial)
     metrics, inbox, associations = Metrics(), Inbox(), OpenAssociations()
     listener = Listener(catalog, journals_of(settings), inbox, associations, metrics)
     worker = worker_of(settings)
     loops: list[Loop] = []
+    metrics.watch(*CERTIFICATES, partial(end_times, settings), label="file")
     web = server(catalog, loops, metrics, page)
     rest = partial(_register_rest, catalog, spool, inbox)
-    known = senders.Senders(catalog, receivers.know_again, lambda: [each.sender() for each in read_again().senders])
+    known = senders.Senders(catalog, receivers.know_again, Rules(settings, router, read_again).senders)
     node = Node(settings, catalog, receivers, known, listener, web, loops, worker, anchors_of(settings), rest)
-    loops += _loops(node, inbox, associations)
+    loops += _loops(node, inbox, associations, router)
     receivers.listen(listener, known.known())  # as SQL has them: the operator's decisions are there
     node.record(EventKind.NODE_STARTED)
     for loop in node.loops:
@@ -217,57 +215,45 @@ def build(settings: Settings, dicom: socket.socket, page: socket.socket, read_ag
     return node
 
 
-def configure_destinations(session: Session, wanted: Sequence[Destination]) -> None:
-    """Make the destinations those of the settings, and write down where that changes something."""
-    before = [each.destination for each in peers.destinations(session)]
-    peers.configure_destinations(session, wanted)
-    old, new = ({each.place: each for each in some} for some in (before, wanted))
-    detail = {
-        "added": " ".join(sorted(new.keys() - old.keys())),
-        "removed": " ".join(sorted(old.keys() - new.keys())),
-        "changed": " ".join(sorted(place for place in new.keys() & old.keys() if new[place] != old[place])),
-    }
-    if any(detail.values()):
-        audit.append(session, Event(EventKind.DESTINATION_CHANGED, actor="settings", detail=detail))
-
-
-def _loops(node: Node, inbox: Inbox, associations: OpenAssociations) -> list[Loop]:
+def _loops(node: Node, inbox: Inbox, associations: OpenAssociations, router: Router) -> list[Loop]:
     """The arrows of the data's way, in its order."""
     catalog, settings = node.catalog, node.settings
     spool = spool_of(settings)
     clock = Clock(_now, inbox.registered_until, listening_since=_now(), steady_s=time.monotonic)
     queue = JobQueue(settings.broker_url, settings.data.absolute())
-    with catalog.reading() as session:
-        known = peers.destinations(session)
-    patience = store_scu.Patience(answer_s=settings.answer_timeout_s)
-    connect = partial(store_scu.connected, settings.ae_title, patience)
-    deliveries = [
-        deliver.Delivery(catalog, each, connect, spool.absolute, random.Random(each.id), _now) for each in known
-    ]
-    hangs_after_s = HANGS_AFTER_S + WAITS_OF_A_DELIVERY * settings.answer_timeout_s
-    sending = [
-        Loop(f"deliver {each.to.destination.ae_title}", each.step, 0.5, hangs_after_s=hangs_after_s)
-        for each in deliveries
-    ]
-    releasing = Loop("release", lambda: release.step(catalog, _now()), 0.5, then=sending)
+    sending, confirming = outgoing.loops(catalog, settings, spool.absolute, _now)
+    telling = messaging.loops(catalog, settings, spool.absolute, _now)
+    releasing = Loop("release", lambda: release.step(catalog, _now()), 0.5, then=[*sending, *telling])
     enqueuing = Loop("enqueue", lambda: enqueue.step(catalog, queue.publish), 0.5)
     reclaiming = partial(enqueue.reclaim, catalog, LeaseWatch(settings.lease_s))
     alone = partial(removing_files, settings.data)
     retaining = Retain(catalog, spool, settings.data, settings.retention, alone, _now, steady_s)
-    completing = partial(complete.step, catalog, associations, clock)
+    prefetching = prior_loops(settings, catalog, enqueuing)
+    judging = partial(complete.step, catalog, associations, clock, router, prior_wait(settings))
+    forwarding = forwarding_loops(catalog, settings, spool.absolute)
+    completing = Loop("complete", judging, 0.3, [*prefetching, enqueuing, releasing, *forwarding])
     return [
         Loop("listen", node.listener.step, 0.2),
         Loop("register", lambda: register.step(catalog, spool, inbox), REGISTER_EVERY_S),
-        Loop("complete", completing, 0.3, then=[enqueuing, releasing]),
+        completing,
+        *prefetching,
+        *missing.loops(settings, catalog),
         enqueuing,
         Loop("reclaim", reclaiming, 0.5, then=[enqueuing]),
         releasing,
         *sending,
+        *telling,
+        *confirming,
+        *forwarding,
+        *tell.loops(catalog, settings, _now),
+        counts.counting(catalog, settings, then=completing),
+        promise.answering(catalog, settings, inbox.known_until),
         Loop("senders", node.senders.step, 1.0),
         Loop("receivers", node.receivers.replace_the_lost, 0.5),
         *([Loop("worker", node.worker.keep, 0.5)] if node.worker else []),
         Loop("sweep", sweep.Sweep(catalog, settings.data / "results").step, SWEEP_EVERY_S),
         Loop("anchor", node.anchor, ANCHOR_EVERY_S),
+        *auditing.loops(catalog, settings, _now),
         Loop("retain", retaining.step, RETAIN_EVERY_S),
         *_watching(node, inbox),
     ]
@@ -281,6 +267,7 @@ def _watching(node: Node, inbox: Inbox) -> list[Loop]:
         partial(Asking("disk").ask, partial(disk_of, settings), DISK_WITHIN_S),
         lambda: [(each.name, each.failures, each.hangs) for each in node.loops],
         damaged=lambda: len(inbox.damaged),
+        certificates=partial(endings, settings),
     )
     tell = alert.Telling(catalog, Webhook(settings.alert_webhook_url).post, settings.ae_title, random.Random(), _now)
     telling = [Loop("webhook", tell.step, 1.0)] if settings.alert_webhook_url else []

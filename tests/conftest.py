@@ -12,11 +12,25 @@ import pytest
 from node import cli
 from node.catalog.session import Catalog
 from node.spool import Spool
+from tests import sites, thorough
 from tests.servers import Postgres, postgres
+from tests.sites import Site
 
 AUDIT_KEY = b"k" * 32
 Typed = Callable[..., tuple[int, str]]
 CORPUS = Path(__file__).parents[2] / "shared" / "data" / "corpus"
+
+
+def pytest_report_header() -> str:
+    """What this run leaves out, and why."""
+    return thorough.told()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to `make soak` what is its own."""
+    left = [item for item in items if thorough.left_out(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if not thorough.left_out(item)]
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +109,12 @@ def data(prepared_data: Path) -> Iterator[Path]:
     for folder, _, files in os.walk(prepared_data):
         for name in files:
             Path(folder, name).unlink()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Certificates of a hospital."""
+    return sites.site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture

@@ -15,14 +15,23 @@ from workers.volume import Volume
 
 def segments(seg: Path, folder: Path, volume: Volume) -> list[NDArray[np.float64]]:
     """Centres of the voxels of each segment, LPS mm (n, 3), as segimage2itkimage reads them."""
-    folder.mkdir(exist_ok=True)
-    _run("segimage2itkimage", "--inputDICOM", seg, "--outputDirectory", folder, "--outputType", "nrrd", "--prefix", "s")
     found = []
-    for path in sorted(folder.glob("s-*.nrrd"), key=lambda each: int(each.stem.partition("-")[2])):
-        voxels, origin = _nrrd(path)
+    for path in _masks(seg, folder):
+        voxels, origin, _ = _nrrd(path)
         corner = np.rint(volume.to_zyx(origin[None])[0]).astype(int)
         found.append(volume.to_lps_mm(np.argwhere(voxels) + corner.astype(float)))
     return found
+
+
+def places(seg: Path, folder: Path) -> list[NDArray[np.float64]]:
+    """The same without any volume of ours: by origin and directions as dcmqi wrote them."""
+    return [np.argwhere(voxels)[:, ::-1] @ steps + origin for voxels, origin, steps in map(_nrrd, _masks(seg, folder))]
+
+
+def _masks(seg: Path, folder: Path) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    _run("segimage2itkimage", "--inputDICOM", seg, "--outputDirectory", folder, "--outputType", "nrrd", "--prefix", "s")
+    return sorted(folder.glob("s-*.nrrd"), key=lambda each: int(each.stem.partition("-")[2]))
 
 
 def measurement_groups(report: Path, folder: Path) -> dict[str, dict[str, Any]]:
@@ -38,15 +47,17 @@ def values(group: dict[str, Any]) -> dict[str, float]:
     return {item["quantity"]["CodeMeaning"]: float(item["value"]) for item in group["measurementItems"]}
 
 
-def _nrrd(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Voxels (z, y, x) and origin (x, y, z) of a gzipped NRRD."""
+def _nrrd(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """Voxels (z, y, x), origin (x, y, z) and the steps along x, y and z (3, 3), LPS mm, of a gzipped NRRD."""
     header, _, body = path.read_bytes().partition(b"\n\n")
     fields = dict(line.split(": ", 1) for line in header.decode().splitlines() if ": " in line)
     sizes = [int(size) for size in fields["sizes"].split()]
     kind = {"short": "<i2", "unsigned char": "u1", "uchar": "u1"}[fields["type"]]
     voxels = np.frombuffer(gzip.decompress(body), kind).reshape(sizes[::-1])
     origin = np.array([float(value) for value in fields["space origin"].strip("()").split(",")])
-    return voxels > 0, origin
+    steps = [[float(value) for value in each.strip("()").split(",")] for each in fields["space directions"].split()]
+    assert fields["space"] == "left-posterior-superior"
+    return voxels > 0, origin, np.array(steps)
 
 
 def _run(program: str, *arguments: str | Path) -> None:

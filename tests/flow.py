@@ -20,7 +20,7 @@ from node.domain.delivery import ResultKind
 from node.domain.instance import InstanceHeader
 from node.domain.job import Failure, JobState
 from node.domain.outcome import Outcome
-from node.domain.peers import Destination
+from node.domain.peers import Destination, Protocol
 from node.domain.reception import AssociationClosed, AssociationOpened, Ending, OpenAssociations
 from node.domain.uids import derived_uid
 from node.flow import complete, register
@@ -114,7 +114,7 @@ class Flow:
         """Make these the destinations."""
         with self.catalog.writing() as session:
             peers.configure_destinations(session, destinations)
-            return peers.destinations(session)
+            return peers.destinations(session, *Protocol)
 
     def claim(self, job_id: int, at: datetime = AT, token: str = "t") -> Job | None:
         """A worker takes a job."""
@@ -174,4 +174,13 @@ def queued(catalog: Catalog, studies: int = 1) -> Flow:
     for number in range(studies):
         flow.receive(Series(str(number)).headers(), after(-3))
     flow.complete(AT)
+    return flow
+
+
+def to_be_read(catalog: Catalog, spool: Spool, payloads: Iterable[Payload]) -> Flow:
+    """A flow with a queued job for one series whose files are in the spool, and a PACS that wants its results."""
+    flow = Flow(catalog, spool)
+    flow.destination(Destination("PACS", "127.0.0.1", 104))
+    flow.take(payloads)
+    flow.complete(after(3))
     return flow

@@ -2,13 +2,16 @@
 
 The Series Description of the images says what happens when they are read: "kill" ends the process as the out-of-memory
 killer would, "stop" stops it just before it saves, "hold" keeps it reading until the file in AT_WILL_HOLDS is gone,
-"quote" fails with words of the images, as libraries do that meet a value which they cannot take.
+"quote" fails with words of the images, as libraries do that meet a value which they cannot take. "shadow-kill",
+"shadow-late-kill" and "shadow-hold" do so when another model than ours reads: the second just before it saves, both
+only while there is a file AT_WILL_ONCE, which goes first.
 Whatever AT_WILL does not name is read as usual. AT_WILL_AHEAD_S is how far the worker's clock is ahead, in seconds.
 """
 
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -35,6 +38,34 @@ def _quote(paths: Sequence[Path]) -> None:
     raise ValueError(f"{image.PatientName} ({image.PatientID}, {image.AccessionNumber}) in {image}")
 
 
+def _kill_once() -> None:
+    with suppress(FileNotFoundError):
+        Path(os.environ["AT_WILL_ONCE"]).unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _act(command: str, paths: Sequence[Path], before_saving: list[Callable[[], None]]) -> None:
+    """What a command says of one reading."""
+    if command == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if command == "stop":
+        before_saving.append(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    if command == "quote":
+        _quote(paths)
+    if command == "hold":
+        _hold()
+
+
+def _act_in_shadow(command: str, before_saving: list[Callable[[], None]]) -> None:
+    """The same of a reading by another model than ours."""
+    if command == "shadow-kill":
+        _kill_once()
+    if command == "shadow-late-kill":
+        before_saving.append(_kill_once)
+    if command == "shadow-hold":
+        _hold()
+
+
 def _hold() -> None:
     while Path(os.environ["AT_WILL_HOLDS"]).exists():
         Event().wait(0.02)
@@ -44,20 +75,16 @@ def _hold() -> None:
 def obey(**_: Any) -> None:
     """In a child of the pool, after it has prepared itself."""
     from workers import pipeline
+    from workers.models import Shipped
 
     before_saving: list[Callable[[], None]] = []
     read, save = pipeline.read, tasks._save
 
     def reading(paths: Sequence[Path], *given: Any, **named: Any) -> Any:
         command = _command(paths)
-        if command == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if command == "stop":
-            before_saving.append(lambda: os.kill(os.getpid(), signal.SIGSTOP))
-        if command == "quote":
-            _quote(paths)
-        if command == "hold":
-            _hold()
+        _act(command, paths, before_saving)
+        if not isinstance(named.get("detector"), Shipped):
+            _act_in_shadow(command, before_saving)
         return read(paths, *given, **named)
 
     def saving(*given: Any) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,22 @@ from node.catalog import jobs
 from node.catalog.instant import now_of
 from node.errors import CatalogError, NodusError, SettingsError, Unavailable
 from node.settings import Settings, load
-from workers.tasks import Workplace, perform
+from workers.tasks import perform
+from workers.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 5.0
 PREPARE_WITHIN_S = 120.0
 """Importing torch and reading the weights, on a machine that is busy."""
+COURTESY = 5
+"""Niceness of a pool's child. On a host that both share, images and reports go first, which take little: a reading has
+what they leave, and a third of a processor that is fought for."""
 CHILD_CHECK_S = 1.0
 COLD_END_WITHIN_S = 4.0
 """Time for children to give their jobs back; less than a node has to end."""
+at_work = threading.Lock()
+"""Held, in a pool's child, while it does a job."""
 
 
 def make_app(settings: Settings) -> Celery:
@@ -55,7 +62,8 @@ def make_app(settings: Settings) -> Celery:
     @celery.task(name=queue.TASK)
     def run_job(job_id: int) -> None:
         """Do one job; nothing happens when somebody else has it."""
-        perform(workplace, job_id)
+        with at_work:
+            perform(workplace, job_id)
 
     return celery
 
@@ -85,8 +93,10 @@ def _tell(workplace: Workplace, what: Callable[[Session], None]) -> None:
 
 
 def prepare_or_end(data: Path) -> None:
-    """In a new child of the pool: load the networks. Where that fails the whole worker ends, before it takes a job."""
+    """In a new child of the pool: load the networks, and all else that a job needs, since a signal in an import is told
+    as an import that failed. Where that fails the whole worker ends, before it takes a job."""
     try:
+        import_module("workers.report")
         from workers import pipeline  # here: torch's threads do not survive a fork
         from workers.models import chosen
 
@@ -118,17 +128,31 @@ def end_with_child(pool: Any, stop: threading.Event) -> None:
             os._exit(os.EX_TEMPFAIL)  # an orderly end would wait for the lock, too
 
 
+def end_with_main(main: int) -> None:
+    """In a pool's child: end when the main process has, after the job in hand.
+
+    It would see that itself where it waits for a job, but not where it waits for a lock that a killed sibling has taken
+    along: there it would stay for ever.
+    """
+    while os.getppid() == main:
+        time.sleep(CHILD_CHECK_S)
+    with at_work:
+        os._exit(os.EX_TEMPFAIL)
+
+
 def end_with_parent() -> None:
-    """Wait for the end of standard input, which a node holds open, then end like after SIGTERM."""
+    """Wait for the end of standard input, which a node holds open, then end like after SIGTERM, or at last without."""
     while os.read(0, 1024):  # not sys.stdin: a pool's child closes it, and would wait for our lock on it
         continue
     os.kill(os.getpid(), signal.SIGTERM)
+    end_at_last("Cold")  # here, too: Celery says that it shuts down only after it has waited for its pool
 
 
 def _register_signals(settings: Settings) -> None:
     stop = threading.Event()
     prepared = multiprocessing.Event()  # set by the pool's children, which inherit it
-    name = f"{socket.gethostname()}-{os.getpid()}"
+    main = os.getpid()
+    name = f"{socket.gethostname()}-{main}"
 
     def beat_when_prepared() -> None:
         while not (stop.is_set() or prepared.wait(1.0)):
@@ -143,6 +167,8 @@ def _register_signals(settings: Settings) -> None:
 
     @signals.worker_process_init.connect(weak=False)
     def prepare_child(**_: Any) -> None:
+        os.nice(COURTESY)
+        threading.Thread(target=end_with_main, args=(main,), daemon=True).start()
         prepare_or_end(settings.data)
         prepared.set()
 

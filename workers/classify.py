@@ -1,4 +1,4 @@
-"""Volume and candidates to findings: nodule or not, and of what composition."""
+"""Volume and candidates to nodules: a second look that removes what is none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
-from node.domain.finding import NoduleType, Point
+from node.domain.finding import Point
 from workers.networks.blocks import scaled_hu
 from workers.networks.budget import Budget, budget
 from workers.networks.classifier import Classifier
@@ -18,16 +16,10 @@ from workers.networks.operating import OperatingPoint
 from workers.networks.patches import cube, upright, validity
 from workers.networks.precision import fast_bf16
 from workers.networks.weights import ready
-from workers.volume import Mask, Volume
+from workers.volume import Volume
 
 LAST = 4
 """The last fourth of the candidates tells whether those behind them may hold nodules."""
-CALCIFIED_HU, CALCIFIED_SHARE = 180, 0.35
-"""A nodule is calcified where this share of its inner voxels is above; contrast rarely brings a nodule that far."""
-SOLID_HU = -350
-"""Inner voxels above are solid tissue rather than ground glass."""
-GLASS_SHARE, SOLID_SHARE = 0.15, 0.65
-"""Solid share below which the mask alone says ground glass, and above which it says solid."""
 
 
 class Candidate(Protocol):
@@ -51,8 +43,6 @@ class Judged:
     diameter_mm: float
     score: float
     """0..1, detector and classifier together; not a probability of disease."""
-    type_shares: tuple[float, float, float]
-    """What the network says: solid, part-solid, ground glass; sums to 1."""
 
 
 @dataclass(frozen=True)
@@ -141,30 +131,5 @@ def combined_score(detector_score: float, classifier_logit: float) -> float:
 
 
 def _judged(candidate: Candidate, logits: Tensor) -> Judged:
-    solid, part_solid, glass = torch.softmax(logits[1:], dim=0).tolist()
     score = combined_score(min(max(candidate.score, 1e-4), 1 - 1e-4), float(logits[0]))
-    return Judged(candidate.center_lps_mm, candidate.diameter_mm, score, (solid, part_solid, glass))
-
-
-def composition(volume: Volume, mask: Mask, judged: Judged) -> NoduleType:
-    """Type of a nodule: calcified by HU alone, else the network's opinion times the mask's."""
-    inner = inner_hu(volume, mask)
-    if float((inner > CALCIFIED_HU).mean()) >= CALCIFIED_SHARE:
-        return NoduleType.CALCIFIED
-    shares = np.array(judged.type_shares) * np.array(_by_density(float((inner > SOLID_HU).mean())))
-    return (NoduleType.SOLID, NoduleType.PART_SOLID, NoduleType.GROUND_GLASS)[int(shares.argmax())]
-
-
-def inner_hu(volume: Volume, mask: Mask) -> NDArray[np.int16]:
-    """HU of the mask's voxels away from its rim; of all where nothing is left."""
-    core = ndimage.binary_erosion(mask.voxels)
-    used = core if core.any() else mask.voxels
-    box = tuple(slice(o, o + n) for o, n in zip(mask.offset_zyx, mask.voxels.shape, strict=True))
-    return np.asarray(volume.hu[box][used])
-
-
-def _by_density(solid_share: float) -> tuple[float, float, float]:
-    """How well a share of solid voxels fits solid, part-solid and ground glass."""
-    solid = 1 / (1 + np.exp(-(solid_share - SOLID_SHARE) / 0.12))
-    glass = 1 / (1 + np.exp((solid_share - GLASS_SHARE) / 0.06))
-    return float(solid), float(max(1 - solid - glass, 0.05)), float(glass)
+    return Judged(candidate.center_lps_mm, candidate.diameter_mm, score)

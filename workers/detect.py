@@ -19,6 +19,7 @@ from workers.networks.patches import Line, Lines, Upright, sample, upright
 from workers.networks.precision import fast_bf16
 from workers.networks.weights import ready
 from workers.volume import Volume
+from workers.volume.heat import HeatMap
 
 MARGIN_MM = 12.0
 """Around the lungs: context for what lies at the pleura."""
@@ -47,6 +48,16 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Detected:
+    """What a detector says of a scan."""
+
+    candidates: tuple[Candidate, ...]
+    """Best first."""
+    heat: HeatMap | None = None
+    """Its scores wherever it looked; None where it tells none."""
+
+
+@dataclass(frozen=True)
 class Peak:
     """A candidate on the resampled grid."""
 
@@ -58,7 +69,14 @@ class Peak:
 def detect(
     volume: Volume, lungs: LungField, point: OperatingPoint | None = None, may_take: Budget | None = None
 ) -> tuple[Candidate, ...]:
-    """Find everything that may be a nodule inside the lungs, best first.
+    """Find everything that may be a nodule inside the lungs, best first; the rest as `detect_with_heat`."""
+    return detect_with_heat(volume, lungs, point, may_take).candidates
+
+
+def detect_with_heat(
+    volume: Volume, lungs: LungField, point: OperatingPoint | None = None, may_take: Budget | None = None
+) -> Detected:
+    """The same with the scores of the whole box around the lungs: a megabyte that is there anyhow.
 
     Raises OutOfMemory where even the smallest tile does not fit, WeightsError where the weights are not the recorded.
     """
@@ -68,8 +86,22 @@ def detect(
     ct = upright(volume.hu, volume.affine)
     lines = lung_box(ct, lungs, network.config.spacing_mm)
     hu = sample(ct.hu, lines)
-    peaks = find_peaks(network, hu, point.candidate_score, may_take.tile_depths)
-    return tuple(found for found in _candidates(peaks, lines, ct) if _in_lungs(found, lungs))
+    maps = _maps(network, hu, may_take.tile_depths)
+    peaks = _peaks_of(maps, network.config.spacing_mm, point.candidate_score)
+    found = tuple(each for each in _candidates(peaks, lines, ct) if _in_lungs(each, lungs))
+    return Detected(found, _heat(maps, lines, ct))
+
+
+def _heat(maps: tuple[Tensor, Tensor], lines: Lines, ct: Upright) -> HeatMap:
+    """The higher score of both maps, on the cells of the fine one."""
+    fine, coarse = (torch.sigmoid(each[0]) for each in maps)
+    for axis in range(3):
+        coarse = coarse.repeat_interleave(COARSE_STRIDE // FINE_STRIDE, dim=axis)
+    start, step = (np.array([getattr(line, name) for line in lines]) for name in ("start", "step"))
+    cells = np.eye(4)
+    cells[:3, :3] = np.diag(step * FINE_STRIDE)
+    cells[:3, 3] = start + step * (FINE_STRIDE - 1) / 2
+    return HeatMap(torch.maximum(fine, coarse).numpy(), ct.affine @ cells)
 
 
 def lung_box(
@@ -95,11 +127,14 @@ def find_peaks(
     network: NodeNet, hu: Tensor, least_score: float, tile_depths: Sequence[int] = USUAL_TILE_DEPTHS
 ) -> list[Peak]:
     """Run NodeNet over a resampled image (z, y, x) in HU and return its peaks, best first, one for each nodule."""
-    spacing = network.config.spacing_mm
+    return _peaks_of(_maps(network, hu, tile_depths), network.config.spacing_mm, least_score)
+
+
+def _peaks_of(maps: tuple[Tensor, Tensor], spacing_mm: float, least_score: float) -> list[Peak]:
     found: list[Peak] = []
-    for maps, stride in zip(_maps(network, hu, tile_depths), (FINE_STRIDE, COARSE_STRIDE), strict=True):
-        found.extend(_peaks(maps, stride, spacing, least_score))
-    return _distinct(sorted(found, key=lambda peak: -peak.score), spacing)
+    for each, stride in zip(maps, (FINE_STRIDE, COARSE_STRIDE), strict=True):
+        found.extend(_peaks(each, stride, spacing_mm, least_score))
+    return _distinct(sorted(found, key=lambda peak: -peak.score), spacing_mm)
 
 
 def _maps(network: NodeNet, hu: Tensor, tile_depths: Sequence[int]) -> tuple[Tensor, Tensor]:

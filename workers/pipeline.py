@@ -2,17 +2,25 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydicom import Dataset
 
 from node.domain.eligibility import Eligibility, Level
+from node.domain.exam import ExamRules, Purpose
 from node.domain.finding import Finding
+from node.domain.guidance import Guidance
 from node.domain.outcome import Conclusion, Outcome
-from workers.classify import Judged, classify, composition
+from node.domain.prior import PriorComparison
+from workers.classify import Judged, classify
+from workers.composition import composition
+from workers.guidelines.apply import guidance_of
+from workers.guidelines.growth import LEAST_CHANGE_MM, MOST_STABLE_MM
+from workers.guidelines.headers import exam_of
 from workers.lungs import Lungs, segment_lungs
 from workers.measure import Measured, measure
 from workers.models import Detector, Shipped
@@ -23,15 +31,20 @@ from workers.quality import check_quality
 from workers.results import Model
 from workers.segment import segment
 from workers.volume import Mask, Series, Volume, load_series
+from workers.volume.heat import HeatMap
 
 NAME = "Nodus lung nodule"
-VERSION = "1"
-"""Of this chain; part of every result's identity. Raise it when the same images may read differently."""
+VERSION = "4"
+"""Of this chain, its clinical rules included; part of every result's identity. Raise it when the same images may read
+differently under the same settings."""
 
 SMALLEST_ON_THICK_MM = 6.0
 """On slices that are thick or far apart, nodules below this size are not assessed."""
 
-OURS = ("classifier", "segmenter")
+LO_LENGTH = 64
+"""Characters of a version that DICOM and the catalog have room for."""
+
+OURS = ("classifier", "composition", "segmenter")
 """Networks that always read, whatever detects."""
 
 Progress = Callable[[str, int], None]
@@ -45,6 +58,13 @@ class Models:
     model: Model
     weights_sha256: str
     settings_digest: str
+
+    @property
+    def read_by(self) -> str:
+        """SHA-256 over all that decides what is found in an image, hex; of the models that read, before anything else
+        was added to their settings."""
+        said = (VERSION, self.model.version, self.weights_sha256, self.settings_digest)
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,14 @@ class Reading:
     """Those that read it, whatever was chosen or installed since."""
     more_findings: bool = False
     """There may be more nodules than `findings` names; a limitation says why."""
+    guidance: Guidance | None = None
+    """What clinical rules say of it; None where the purpose of the exam is not known."""
+    lungs: Lungs | None = None
+    """Where they were found."""
+    comparison: PriorComparison | None = None
+    """What became of its nodules since an earlier exam; None where there is none to tell of."""
+    heat: HeatMap | None = None
+    """The detector's scores wherever it looked; None where it gives none."""
 
 
 def models(detector: Detector | None = None, point: OperatingPoint | None = None) -> Models:
@@ -73,10 +101,17 @@ def models(detector: Detector | None = None, point: OperatingPoint | None = None
     detector = detector or Shipped()
     records = {name: (in_use(name).version, in_use(name).sha256) for name in OURS}
     ordered = sorted({**records, "detector": (detector.version, detector.sha256)}.items())
-    versions = ", ".join(f"{name} {version}" for name, (version, _) in ordered)
+    version = version_of_all({name: version for name, (version, _) in ordered})
     weights = hashlib.sha256("\n".join(sha256 for _, (_, sha256) in ordered).encode()).hexdigest()
     settings = hashlib.sha256(repr(point or OperatingPoint()).encode()).hexdigest()
-    return Models(Model(NAME, versions), weights, settings)
+    return Models(Model(NAME, version), weights, settings)
+
+
+def version_of_all(versions: Mapping[str, str]) -> str:
+    """The version that most networks have, then each that has another, as far as DICOM has room (LO)."""
+    usual = Counter(versions.values()).most_common(1)[0][0]
+    others = [f"{name} {version}" for name, version in sorted(versions.items()) if version != usual]
+    return ", ".join([usual, *others])[:LO_LENGTH]
 
 
 def prepare(detector: Detector | None = None) -> None:
@@ -123,9 +158,9 @@ def read_series(
         lungs = segment_lungs(volume)
         limits = (*verdict.reasons, *check_quality(volume, lungs))
     with watch.stage("detect", 30):
-        candidates = detector.find(volume, lungs, point, may_take)
+        detected = detector.find(volume, lungs, point, may_take)
     with watch.stage("classify", 55):
-        selection = classify(volume, candidates, point, may_take)
+        selection = classify(volume, detected.candidates, point, may_take)
         judged, limits = selection.nodules, (*limits, *selection.limitations)
     with watch.stage("segment", 70):
         masks = segment(volume, judged, may_take)
@@ -141,7 +176,37 @@ def read_series(
     findings, kept = tuple(finding for finding, _ in found), tuple(mask for _, mask in found)
     conclusion = conclude(findings, limits)
     read_by = models(detector, point)
-    return Reading(conclusion, series.headers, volume, findings, kept, watch.seconds, read_by, selection.more)
+    more, seconds, heat = selection.more, watch.seconds, detected.heat
+    return Reading(conclusion, series.headers, volume, findings, kept, seconds, read_by, more, lungs=lungs, heat=heat)
+
+
+def compared(reading: Reading, comparison: PriorComparison) -> Reading:
+    """The same reading beside an earlier exam, which becomes part of the settings that it is identified by."""
+    digest = hashlib.sha256(f"{reading.models.settings_digest}\n{comparison.source}".encode()).hexdigest()
+    return replace(reading, comparison=comparison, models=replace(reading.models, settings_digest=digest))
+
+
+def least_change_mm(reading: Reading, rules: ExamRules, senders: Collection[str] = ()) -> float:
+    """Change of a mean diameter from which it counts: Lung-RADS has one of its own for screening."""
+    exam = exam_of(reading.headers[0], rules, senders)
+    return MOST_STABLE_MM if exam and exam.purpose is Purpose.SCREENING else LEAST_CHANGE_MM
+
+
+def advise(reading: Reading, rules: ExamRules, senders: Collection[str] = ()) -> Reading:
+    """The same reading with what clinical rules say of it, where its exam is one that they are made for.
+
+    What decided that becomes part of the settings that the reading is identified by: other words in the settings, or
+    another sender (AE titles that brought the images), may change what results say.
+    """
+    exam = exam_of(reading.headers[0], rules, senders)
+    if exam is None:
+        return reading
+    digest = hashlib.sha256(f"{reading.models.settings_digest}\n{exam!r}".encode()).hexdigest()
+    return replace(
+        reading,
+        guidance=guidance_of(exam, reading.findings, reading.conclusion, reading.comparison),
+        models=replace(reading.models, settings_digest=digest),
+    )
 
 
 def conclude(findings: Sequence[Finding], limitations: Sequence[str]) -> Conclusion:
@@ -167,7 +232,7 @@ def _findings(
                 ordinal=ordinal,
                 center_lps_mm=size.center_lps_mm,
                 confidence=one.score,
-                type=composition(volume, mask, one),
+                type=composition(volume, mask),
                 side=lungs.side_of(size.center_lps_mm),
                 measurements=size.measurements,
                 key_image=size.key_image,

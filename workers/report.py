@@ -1,8 +1,8 @@
 """One job's reading as rows and files: which images, what the pipeline said, the encoded results on disk."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -14,15 +14,21 @@ from node.catalog.session import Catalog
 from node.domain.delivery import ResultKind
 from node.domain.eligibility import are_of_one_patient, judge, says_chest
 from node.domain.finding import Finding
+from node.domain.guidance import Guidance
 from node.domain.outcome import Conclusion, Outcome
+from node.domain.prior import PriorComparison
 from node.domain.retention import REMOVED
-from node.errors import BadInput, NotAChest
+from node.errors import BadInput, NotAChest, RuleBroken
+from node.pictures import strip_name
+from node.quarantine import keep_quarantined
 from node.settings import Settings
 from node.spool import write_durably
 from workers import pipeline
 from workers.authorship import Author
-from workers.models import chosen
-from workers.results import SR_LADDER, EncodedResult, Predecessor, ResultRequest, encode
+from workers.earlier import Lookup
+from workers.models import chosen, in_shadow, named
+from workers.results import SR_LADDER, EncodedResult, Predecessor, ResultRequest, Style, broken_rules, encode
+from workers.results.strip import png, strips_of
 from workers.volume import read_headers
 
 Progress = Callable[[str, int], None]
@@ -40,6 +46,14 @@ class Report:
     model_version: str = ""
     weights_sha256: str = ""
     timings_s: dict[str, float] | None = None
+    guidance: Guidance | None = None
+    shadow: str = ""
+    """The model that is to read the same images in shadow."""
+    read_by: str = ""
+    """SHA-256 over chain, networks and thresholds, hex."""
+    comparison: PriorComparison | None = None
+    tracking_uids: Mapping[int, str] = field(default_factory=dict)
+    """By ordinal of the finding."""
 
     @property
     def kinds(self) -> tuple[ResultKind, ...]:
@@ -65,20 +79,32 @@ class Desk:
             verdict = judge(headers)
             files = studies.files_of_series(session, self._series_id, verdict.instance_uids)
             removed = studies.has_removed(session, self._series_id)
+            senders = studies.senders_of_series(session, self._series_id)
         if verdict.digest != self.job.digest:
             return None
         if removed:
-            return self._notice((REMOVED,), self._ct_files())
+            return self._unread(REMOVED, self._ct_files(), says=True)
         paths = [self.settings.data / path for path, _ in files.values()]
+        data, tried = self.settings.data, self.job.shadow
+        detector, beside = (named(data, tried), "") if tried else (chosen(data), in_shadow(data))
         try:
-            detector = chosen(self.settings.data)
             reading = pipeline.read(paths, verdict, self.progress, economy=self.job.economy, detector=detector)
         except BadInput as error:
-            if isinstance(error, NotAChest) and not says_chest(headers):
-                return Report(Conclusion(Outcome.NOT_ANALYSED, (str(error),)))
-            return self._notice((str(error),), files)
+            return self._unread(str(error), files, says=not isinstance(error, NotAChest) or says_chest(headers))
+        read_by, rules = reading.models.read_by, self.settings.guidelines.rules()
+        used = tuple(each for each in headers if each.sop_instance_uid in files)
+        lookup = Lookup(self.settings, self.catalog, self.job, used, verdict, detector, self.progress)
+        reading = lookup.compared(reading, pipeline.least_change_mm(reading, rules, senders))
+        reading = pipeline.advise(reading, rules, senders)
         self.progress("write results", 90)
-        return self._report(reading, {uid: digest for uid, (_, digest) in files.items()})
+        report = self._report(reading, {uid: digest for uid, (_, digest) in files.items()}, beside)
+        return replace(report, read_by=read_by)
+
+    def _unread(self, reason: str, files: dict[str, tuple[str, str]], *, says: bool) -> Report:
+        """Why the images cannot be read; said in the PACS only where somebody waits there for a reading."""
+        if not says or self.job.shadow:
+            return Report(Conclusion(Outcome.NOT_ANALYSED, (reason,)))
+        return self._notice((reason,), files)
 
     def tell(self) -> Report:
         """Only say that the study was not analysed, and why; to nobody when its images name several patients by now."""
@@ -106,14 +132,19 @@ class Desk:
             raise BadInput("The job names no series.")
         return self.job.series_id
 
-    def _report(self, reading: pipeline.Reading, digests: dict[str, str]) -> Report:
+    def _report(self, reading: pipeline.Reading, digests: dict[str, str], beside: str) -> Report:
+        request = self._author().report(reading, digests, shadow=bool(self.job.shadow))
         return Report(
             reading.conclusion,
             reading.findings,
-            self._write(self._author().report(reading, digests)),
+            self._write(request),
             model_version=reading.models.model.version,
             weights_sha256=reading.models.weights_sha256,
             timings_s=reading.timings_s,
+            guidance=reading.guidance,
+            shadow=beside,
+            comparison=reading.comparison,
+            tracking_uids={each.ordinal: request.tracking_uid(each) for each in reading.findings},
         )
 
     def _notice(self, reasons: Sequence[str], files: dict[str, tuple[str, str]]) -> Report:
@@ -134,6 +165,7 @@ class Desk:
                 self.job.created_at,
                 "" if earlier is None else outbox.report_uid_of_job(session, earlier),
                 {} if earlier is None else self._predecessors(session, earlier),
+                Style(self.settings.language, self.settings.report_outlines),
             )
 
     def _predecessors(self, session: Session, job_id: int) -> dict[str, Predecessor]:
@@ -150,16 +182,34 @@ class Desk:
         return {each: sent.get(each) or next(iter(sent.values())) for each in SR_LADDER} if sent else {}
 
     def _write(self, request: ResultRequest) -> tuple[StoredResult, ...]:
-        """Encode every wanted result, every rung of it, and make the files durable."""
+        """Encode every wanted result, every rung of it, read each again, and make the files durable.
+
+        Raises RuleBroken, with the objects that broke rules in quarantine and none where results are sent from.
+        """
         with self.catalog.reading() as session:
             asked = {ResultKind(kind) for each in peers.destinations(session) for kind in each.destination.results}
+        encoded = [
+            (rung, each)
+            for kind in sorted({ResultKind.SEG, ResultKind.SR} | asked)
+            for rung, each in enumerate(encode(request, kind))
+        ]
+        self._require_unbroken(encoded, request)
         folder = self.settings.data / "results" / str(self.job.id) / self.token
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return tuple(
-            self._keep(folder, rung, encoded)
-            for kind in sorted({ResultKind.SEG, ResultKind.SR} | asked)
-            for rung, encoded in enumerate(encode(request, kind))
-        )
+        for label, strip in strips_of(request).items():
+            write_durably(folder / strip_name(label), png(strip))
+        return tuple(self._keep(folder, rung, each) for rung, each in encoded)
+
+    def _require_unbroken(self, encoded: Sequence[tuple[int, EncodedResult]], request: ResultRequest) -> None:
+        said, first = [], None
+        for rung, each in encoded:
+            if not (broken := broken_rules(each, request, first)):
+                first = each if rung == 0 else first
+            else:
+                keep_quarantined(self.settings.data, self.job.id, each.kind, rung, each.data)
+                said.append(f"{each.kind}-{rung} broke: {' '.join(map(str, broken))}")
+        if said:
+            raise RuleBroken("\n".join(said))
 
     def _keep(self, folder: Path, rung: int, encoded: EncodedResult) -> StoredResult:
         path = folder / f"{encoded.kind}-{rung}.dcm"
@@ -172,4 +222,5 @@ class Desk:
             encoded.series_instance_uid,
             str(path.relative_to(self.settings.data)),
             hashlib.sha256(encoded.data).hexdigest(),
+            encoded.refers_to,
         )

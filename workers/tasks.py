@@ -9,24 +9,22 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from node.catalog import audit, findings, installation, jobs, outbox, studies
+from node.catalog import audit, findings, jobs, outbox, studies
 from node.catalog.instant import now_of
 from node.catalog.jobs import Job
 from node.catalog.revisions import record_failure
-from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind
-from node.domain.job import Failure, JobKind
-from node.errors import LeaseLost, NodusError, OutOfMemory, Unavailable
-from node.settings import Settings
+from node.domain.job import Failure, JobKind, JobState
+from node.errors import GiveWay, LeaseLost, NodusError, OutOfMemory, RuleBroken
+from workers.giving_way import giving_way
+from workers.workplace import Workplace
 
 if TYPE_CHECKING:
     from workers.report import Report
@@ -41,37 +39,6 @@ BEATS_PER_LEASE = 4
 SAVE_EVERY_S = 2.0
 AWAY = (OperationalError, InterfaceError)
 """What a database raises that does not answer."""
-
-
-class Workplace:
-    """What a worker process works with; opened on first use, so that a forked child opens its own."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """The catalog, with the key of its audit chain. Raises Unavailable before a node has run, CatalogError while
-        the database is of another version, and SettingsError for one whose files are not in the data directory: results
-        saved there would be nobody's.
-        """
-        key = self.settings.data / "audit.key"
-        if not key.exists():
-            raise Unavailable(f"No node has run on {self.settings.data} yet: it holds no audit key.")
-        catalog = Catalog(self.settings.database, key.read_bytes())
-        catalog.require_migrated()
-        with catalog.reading() as session:
-            installation.require_own(self.settings.data, installation.known(session))
-        return catalog
-
-    @property
-    def lease(self) -> timedelta:
-        """How long a claim holds without a heartbeat."""
-        return timedelta(seconds=self.settings.lease_s)
-
-    def results_of(self, job_id: int, token: str) -> Path:
-        """Where a claim keeps its results: who lost the lease cannot overwrite what another saved."""
-        return self.settings.data / "results" / str(job_id) / token
 
 
 @dataclass(frozen=True)
@@ -113,11 +80,31 @@ class Claim:
             opened = studies.open_again(session, job.study_id, job.series_id)
             audit.append(session, _event(EventKind.JOB_GIVEN_BACK, job, {"why": "stale", "opened": opened}))
 
+    def end_stale(self) -> None:
+        """The same for a shadow reading: the reading is judged anew, and has another shadow then."""
+        with self.workplace.catalog.writing() as session:
+            job = jobs.holder(session, self.job.id, self.token)
+            jobs.change_state(session, job, JobState.SUPERSEDED)
+            audit.append(session, _event(EventKind.JOB_SUPERSEDED, job, {"why": "stale"}))
+
+    def wanted(self) -> bool:
+        """Whether this worker has something better to do than its shadow reading, which may be nobody's any more."""
+        with self.workplace.catalog.reading() as session:
+            held = jobs.is_held(session, self.job.id, self.token)
+            return not held or jobs.want_workers(session, now_of(session))
+
     def fail(self, failure: Failure, text: str) -> None:
         """Record a failed attempt."""
         with self.workplace.catalog.writing() as session:
             job = jobs.holder(session, self.job.id, self.token)
             record_failure(session, job, failure, text, now_of(session))
+
+    def fail_for_good(self, error: RuleBroken) -> None:
+        """Record results that must not leave; the same images would break the same rule again."""
+        with self.workplace.catalog.writing() as session:
+            job = jobs.holder(session, self.job.id, self.token)
+            audit.append(session, _event(EventKind.RESULT_QUARANTINED, job, {"rules": str(error)}))
+            record_failure(session, job, Failure.BROKEN_RESULT, str(error), now_of(session))
 
     def clear_away(self) -> None:
         """Remove what it wrote, unless it was saved after all: the answer to a COMMIT may have been lost."""
@@ -156,13 +143,16 @@ def _claim(workplace: Workplace, job_id: int) -> Claim | None:
 def work(claim: Claim) -> None:
     """Run the job and end it: with results, with a failure by class, or back in the queue. Raises LeaseLost."""
     try:
-        report = _report(claim)
+        with giving_way(claim.wanted) if claim.job.shadow else nullcontext():
+            report = _report(claim)
         if report is None:
-            claim.give_back_stale()
+            claim.end_stale() if claim.job.shadow else claim.give_back_stale()
         else:
             _save_when_it_can_be(claim, report)
     except LeaseLost:
         raise
+    except (GiveWay, RuleBroken) as error:
+        _set_aside(claim, error)
     except (OutOfMemory, MemoryError):
         claim.fail(Failure.OUT_OF_MEMORY, "Not enough memory.")
     except (SystemExit, KeyboardInterrupt):
@@ -176,6 +166,16 @@ def work(claim: Claim) -> None:
         named = isinstance(error, NodusError)
         text = str(error) if named else f"Unexpected error ({type(error).__name__}); the worker's log has it."
         claim.fail(Failure.UNKNOWN, text)
+
+
+def _set_aside(claim: Claim, why: GiveWay | RuleBroken) -> None:
+    """A shadow reading that makes room for a reading comes again; results that broke a rule never would be better."""
+    if isinstance(why, GiveWay):
+        claim.give_back("a reading waits")
+        claim.clear_away()
+    else:
+        log.error("a result broke a rule", extra={**_names(claim.job), "rules": str(why)})
+        claim.fail_for_good(why)
 
 
 def _wait_for_room(claim: Claim, error: OSError) -> None:
@@ -218,11 +218,15 @@ def _save(claim: Claim, report: "Report") -> None:
             model_version=report.model_version,
             weights_sha256=report.weights_sha256,
             timings=report.timings_s or {},
+            guidance=asdict(report.guidance) if report.guidance else {},
+            read_by=report.read_by,
+            comparison=asdict(replace(report.comparison, images=())) if report.comparison else {},
         )
-        findings.save(session, job.id, report.findings)
+        findings.save(session, job.id, report.findings, report.tracking_uids)
         outbox.keep_results(session, job.id, report.results)
-        outbox.hold(session, job.id, report.kinds, report.is_notice, now)
-        studies.set_outcome(session, job.study_id, report.conclusion.outcome, report.conclusion.limitations)
+        if not job.shadow:  # which is for nobody but an administrator
+            outbox.hold(session, job.id, report.kinds, report.is_notice, now)
+            studies.set_outcome(session, job.study_id, report.conclusion.outcome, report.conclusion.limitations)
         detail: Detail = {
             "outcome": str(report.conclusion.outcome),
             "findings": len(report.findings),
@@ -231,6 +235,8 @@ def _save(claim: Claim, report: "Report") -> None:
             "results": len(report.results),
         }
         audit.append(session, _event(EventKind.JOB_DONE, job, detail))
+        if report.shadow:
+            jobs.open_beside(session, job, report.shadow, now)
     log.info("job done", extra={**_names(job), "outcome": report.conclusion.outcome, "findings": len(report.findings)})
 
 
@@ -258,7 +264,8 @@ def _beat_until(claim: Claim, stop: threading.Event) -> None:
 
 
 def _event(kind: EventKind, job: Job, detail: Detail) -> Event:
-    return Event(kind, actor="worker", study_instance_uid=job.study_instance_uid, job_id=job.id, detail=detail)
+    said = {**detail, **jobs.named(job)}
+    return Event(kind, actor="worker", study_instance_uid=job.study_instance_uid, job_id=job.id, detail=said)
 
 
 def _names(job: Job) -> dict[str, object]:

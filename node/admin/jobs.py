@@ -26,8 +26,8 @@ def jobs(settings: Settings, state: str) -> View:
         raise SettingsError(f"There is no job state {state!r}; there are {', '.join(JobState)}.")
     with reading(settings) as session:
         rows = job_rows.listing(session, state)
-    columns = ("id", "study_instance_uid", "revision", "kind", "state", "priority", "stage", "progress", "attempts",
-               "outcome", "failure", "failure_text")  # fmt: skip
+    columns = ("id", "study_instance_uid", "revision", "pipeline", "kind", "state", "priority", "stage", "progress",
+               "attempts", "outcome", "failure", "failure_text")  # fmt: skip
     return View(rows, columns, rows)
 
 
@@ -44,16 +44,16 @@ def retry_all(settings: Settings) -> View:
     waiting = 0
     with opened(settings) as catalog:
         with catalog.reading() as session:
-            dead = job_rows.dead(session)
-        for job_id, *_ in dead:
+            dead = [*job_rows.dead(session), *job_rows.dead(session, shadow=True)]
+        for each in dead:
             with catalog.writing() as session:
-                job = _locked(session, job_id)
+                job = _locked(session, each.id)
                 if job.state is not JobState.DEAD:  # one that was retried took a dead notice of its study with it
                     continue
                 if _hindrance(session, job):
                     waiting += 1
                 else:
-                    taken[job_id] = _retry(session, job)
+                    taken[each.id] = _retry(session, job)
     rows = [{"dead": old, "job": new} for old, new in taken.items()]
     left = f" {waiting} cannot be: `nodus retry JOB` says why." if waiting else ""
     return View(rows, ("dead", "job"), rows, note=f"{len(rows)} dead jobs are done again.{left}")
@@ -73,14 +73,19 @@ def _retry(session: Session, job: job_rows.Job) -> int:
     if hindrance := _hindrance(session, job):
         raise CatalogError(hindrance)
     now, uid = datetime.now(UTC), job.study_instance_uid
+    new = job_rows.open_again(session, job, now) if job.shadow else _revise(session, job, now)
+    audit.append(session, Event(EventKind.JOB_RETRIED, actor="operator", study_instance_uid=uid, job_id=new, at=now))
+    return new
+
+
+def _revise(session: Session, job: job_rows.Job, now: datetime) -> int:
     if job.kind is JobKind.NOTICE:  # a notice leaves dead jobs in sight; this one it replaces
         job_rows.change_state(session, job, JobState.SUPERSEDED)
+        uid = job.study_instance_uid
         audit.append(session, Event(EventKind.JOB_SUPERSEDED, study_instance_uid=uid, job_id=job.id, at=now))
     else:
         study_rows.set_outcome(session, job.study_id, "", ())
-    new = revisions.open_revision(session, _same_again(job), now)
-    audit.append(session, Event(EventKind.JOB_RETRIED, actor="operator", study_instance_uid=uid, job_id=new, at=now))
-    return new
+    return revisions.open_revision(session, _same_again(job), now)
 
 
 def _hindrance(session: Session, job: job_rows.Job) -> str:
@@ -102,7 +107,10 @@ def _same_again(job: job_rows.Job) -> revisions.Plan:
 
 
 def cancel(settings: Settings, job_id: int) -> View:
-    """Stop an analysis that waits or runs; the study ends as not analysed, and the PACS is told."""
+    """Stop an analysis that waits or runs; the study ends as not analysed, and the PACS is told.
+
+    What runs in shadow ends alone.
+    """
     with opened(settings) as catalog, catalog.writing() as session:
         job = _unfinished(session, job_id, "cancelled")
         if job.kind is JobKind.NOTICE:
@@ -153,7 +161,9 @@ def _wait_until_none_runs(catalog: Catalog, deadline: float, tell: Callable[[str
     while True:
         time.sleep(LOOK_EVERY_S)  # also before the first look: a claim of this very moment is seen by then
         with catalog.reading() as session:
-            running = job_rows.count_by_state(session).get(JobState.RUNNING, 0)
+            running = sum(
+                job_rows.count_by_state(session, shadow=shadow).get(JobState.RUNNING, 0) for shadow in (False, True)
+            )
         if not running or time.monotonic() > deadline:
             return running
         if running != told:

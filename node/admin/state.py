@@ -6,16 +6,18 @@ from typing import Any
 
 from node.admin.evidence import explained
 from node.admin.opened import reading
+from node.admin.rules import routed
 from node.admin.view import View, cell
-from node.catalog import alerts, breakers, control, outbox, overview
+from node.catalog import alerts, breakers, commitments, control, forwards, outbox, overview
 from node.catalog import jobs as job_rows
 from node.catalog.instant import now_of
 from node.directory import disk_of
-from node.domain.alert import OVERDUE_AFTER
+from node.domain import prior
+from node.domain.alert import OVERDUE_AFTER, certificate_conditions
 from node.domain.breaker import BreakerState
-from node.domain.job import JobState
+from node.domain.job import JobState, model_in_shadow
 from node.errors import Unavailable
-from node.flow.enqueue import WORKER_SILENT_AFTER
+from node.listening import endings
 from node.settings import Settings
 
 
@@ -27,20 +29,32 @@ def status(settings: Settings) -> View:
             "studies": overview.studies_by_outcome(session),
             "jobs": job_rows.count_by_state(session),
             "jobs_dead": len(job_rows.dead(session)),
-            "workers": job_rows.slots(session, now_of(session) - WORKER_SILENT_AFTER),
+            "jobs_in_shadow": job_rows.count_by_state(session, shadow=True),
+            "workers": job_rows.slots(session, now_of(session) - job_rows.WORKER_SILENT_AFTER),
             "drained": control.is_drained(session),
             "results": outbox.count_by_state(session),
             "results_refused": sum(outbox.missed(session).values()),
             "results_overdue": sum(outbox.overdue(session, now - OVERDUE_AFTER).values()),
+            "results_unconfirmed": sum(commitments.unconfirmed(session, now).values()),
             "results_stranded": overview.stranded(session),
+            "forwards": forwards.count_by_state(session),
+            "forwards_refused": sum(forwards.missed(session).values()),
+            "forwards_overdue": sum(forwards.overdue(session, now - OVERDUE_AFTER).values()),
             "destinations": breakers.count_by_state(session),
             "conflicts": overview.conflicts(session),
             "alerts": alerts.count_by_kind(session),
         }
+    data["certificates_ending"] = {each.subject: each.kind for each in certificate_conditions(endings(settings), now)}
     free, water_mark = disk_of(settings)
     data |= {"disk_free_gib": round(free / 2**30, 1), "disk_low": free < water_mark}
     rows = [{"what": name, "state": value} for name, value in data.items()]
     return View(data, ("what", "state"), rows, well=not any(_troubles(data)))
+
+
+TROUBLES = (
+    *("jobs_dead", "results_refused", "results_overdue", "results_unconfirmed", "results_stranded"),
+    *("forwards_refused", "forwards_overdue", "conflicts", "certificates_ending", "disk_low"),
+)
 
 
 def _troubles(data: Mapping[str, Any]) -> Iterator[object]:
@@ -49,7 +63,7 @@ def _troubles(data: Mapping[str, Any]) -> Iterator[object]:
     yield data["drained"]
     yield data["alerts"]
     yield data["destinations"].keys() - {BreakerState.CLOSED}
-    for name in ("jobs_dead", "results_refused", "results_overdue", "results_stranded", "conflicts", "disk_low"):
+    for name in TROUBLES:
         yield data[name]
 
 
@@ -71,10 +85,47 @@ def study(settings: Settings, study_instance_uid: str) -> View:
         data = explained(session, found)
     columns = ("series_instance_uid", "modality", "images", "state", "evidence", "eligibility", "reasons")
     ending = f"{data['outcome'] or 'none yet'} {cell(data['reasons'])}"
-    note = f"{data['why']}\noutcome: {ending}"
+    note = f"{data['why']}\noutcome: {ending}{routed(data)}"
+    note += "".join(f"\nforwarded to {ae_title}: {cell(counts)}" for ae_title, counts in data["forwards"].items())
+    note += "".join(_told(each) for each in data["told"])
+    note += _asked(data["missing"]) if data["missing"] else ""
     note += "".join(f"\nseries {each['series_instance_uid']}: {each['why']}" for each in data["series"])
-    for job in data["jobs"]:
-        note += f"\njob {job['id']} revision {job['revision']} {job['kind']} {job['state']} {job['outcome']}"
-        note += "".join(f"\n  {f['ordinal']} {f['summary']}" for f in job["findings"])
-        note += "".join(f"\n  {r['ae_title']} {r['kind']} {r['state']} {r['error']}" for r in job["results"])
+    note += "".join(_job(each) for each in data["jobs"]) + "".join(_beside(each) for each in data["comparisons"])
     return View(data, columns, data["series"], note)
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    """What a modality or an archive told of a study."""
+    return f"\n{one['teller']} {one['state'].lower()}: {one['images']} images in {len(one['series'])} series"
+
+
+def _asked(archive: Mapping[str, Any]) -> str:
+    """What became of images that were told of and did not come."""
+    times = "once" if archive["tries"] == 1 else f"{archive['tries']} times"
+    return f"\nmissing images: {archive['archive']} was asked {times}: {archive['said'] or 'no answer yet'}"
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    """What it found, and where its results are."""
+    what = job["pipeline"] if model_in_shadow(job["pipeline"]) else job["kind"]
+    lines = [f"job {job['id']} revision {job['revision']} {what} {job['state']} {job['outcome']}"]
+    lines += [f"  {each['ordinal']} {each['summary']}" for each in job["findings"]]
+    lines += [f"  {sentence}" for sentence in job["guidance"].get("sentences", ())]
+    lines += [f"  {told}" for told in [prior.summary(job["comparison"])] if told]
+    lines += [f"  {each['ae_title']} {each['kind']} {each['state']} {each['error']}" for each in job["results"]]
+    lines += [
+        f"  {each['ae_title']} by {each['proof']}: {each['state']} {each['error']}" for each in job["commitments"]
+    ]
+    lines += [f"  {path}" for path in job["files"] if model_in_shadow(job["pipeline"])]
+    return "".join(f"\n{line}" for line in lines)
+
+
+def _beside(one: Mapping[str, Any]) -> str:
+    """A reading and one in shadow."""
+    lines = [
+        f"beside job {one['job']}, {one['shadow']} in shadow (job {one['shadow_job']}): {one['found']} and "
+        f"{one['found_in_shadow']} nodules, {one['same_place']} at the same place"
+    ]
+    for which in ("reading", "shadow"):
+        lines += [f"  only the {which}: {each['finding']} {each['summary']}" for each in one[f"only_{which}"]]
+    return "".join(f"\n{line}" for line in lines)

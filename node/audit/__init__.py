@@ -1,1 +1,1 @@
-"""What leaves the audit trail: anchors, and later PS3.15 messages; the chain itself is domain/audit.py."""
+"""What leaves the audit trail: anchors, and PS3.15 messages by syslog; the chain itself is domain/audit.py."""

@@ -17,9 +17,10 @@ from node.backup.manifest import Manifest, Watched, digest_of, read, read_sums, 
 from node.catalog import audit, installation, snapshot
 from node.catalog.session import Catalog
 from node.errors import SettingsError, Unavailable
+from node.pictures import strips_beside
 from node.spool import Spool, write_durably
 
-DATABASE, KEY, ANCHORS, JOURNAL = "database", "audit.key", "audit.anchors", "journal"
+DATABASE, KEY, ANCHORS, JOURNAL, MODELS = "database", "audit.key", "audit.anchors", "journal", "models"
 UNFINISHED = "backup.unfinished"
 """A file that says of a folder that it was empty when a backup into it began: what is in it is ours."""
 STATE = re.compile(r"\d{8}T\d{12}Z")
@@ -136,7 +137,8 @@ def _files(
 ) -> tuple[dict[str, str], list[str]]:
     """Sums of the files that are now in the backup, and those that were not there to be copied."""
     sums, missing, unnamed = {}, [], {*facts.unnamed}
-    for path in watched([*facts.named, *facts.unnamed]):
+    pictures = strips_beside(source.data, (path for path in facts.named if path.startswith("results/")))
+    for path in watched([*facts.named, *facts.unnamed, *pictures]):
         try:
             sums[path] = _kept(source.data / path, folder / path, earlier.get(path))
         except FileNotFoundError:
@@ -156,7 +158,7 @@ def _kept(source: Path, target: Path, known: str | None) -> str:
 
 
 def _beside(source: Source, state: Path, facts: _Facts) -> dict[str, str]:
-    """What differs from backup to backup: the database, the key, the anchors that are older, the journal."""
+    """What differs from backup to backup: database, key, anchors that are older, journal, models."""
     with (state / DATABASE).open("rb") as written:
         os.fsync(written.fileno())
     write_durably(
@@ -168,8 +170,27 @@ def _beside(source: Source, state: Path, facts: _Facts) -> dict[str, str]:
     for file in journal.glob("[!.]*") if journal.is_dir() else ():
         with suppress(FileNotFoundError):  # it is in the audit trail by now
             sums[f"{JOURNAL}/{file.name}"] = copy(file, state / JOURNAL / file.name)
-    sync_folders({state} | ({state / JOURNAL} if (state / JOURNAL).is_dir() else set()))
+    sums |= _models(source.data / MODELS, state / MODELS)
+    sync_folders({state} | {folder for path in sums for folder in (state / path).parents if state in folder.parents})
     return sums
+
+
+def _models(folder: Path, target: Path) -> dict[str, str]:
+    """Detectors of others, and which of them is in use; nobody adds, chooses or removes one meanwhile.
+
+    Copied each time: another one may have the name and the size of one that was removed.
+    """
+    if not folder.is_dir():
+        return {}
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        inside = {file.relative_to(folder): file for file in sorted(folder.rglob("*"))}
+        kept = {path: file for path, file in inside.items() if file.is_file() and not file.is_symlink()}
+        whole = {path: file for path, file in kept.items() if not path.parts[0].startswith(".")}
+        return {f"{MODELS}/{path}": copy(file, target / path) for path, file in whole.items()}
+    finally:
+        os.close(handle)
 
 
 def _forget(folder: Path, state: str, sums: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ Layout of the folder::
 
     manifest.json                  names the state below; written last, in one step
     <UTC time>/database            SQLite file, or custom-format dump of PostgreSQL
-    <UTC time>/audit.key  audit.anchors  journal/
+    <UTC time>/audit.key  audit.anchors  journal/  models/
     <UTC time>/SHA256SUMS          of everything here: `sha256sum --check <UTC time>/SHA256SUMS` reads it, too
     spool/…  results/…             as in the data directory; they never change, and so are copied once
 """

@@ -1,19 +1,22 @@
 """Alerts: raised once, cleared when their condition ends, told to a webhook until it has heard."""
 
 import logging
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from node.catalog import audit, breakers, jobs, outbox
+from node.catalog import audit, breakers, commitments, forwards, jobs, outbox, repository
 from node.catalog.instant import now_of
 from node.catalog.tables import alert, instance, job, series, study
 from node.domain.alert import ABOUT_STUDIES, EVENTS, OVERDUE_AFTER, WARNINGS, Alert, AlertKind, Condition
-from node.domain.audit import Event, EventKind, EventOutcome
+from node.domain.audit import Detail, Event, EventKind, EventOutcome
 from node.domain.breaker import BreakerState
-from node.domain.job import JobState
+from node.domain.collector import AWAY_AFTER
+from node.domain.commitment import MOST_ROUNDS, UNCONFIRMED_AFTER
+from node.domain.job import Failure, JobKind, JobState
 from node.domain.study import UNDECIDED, VersionKind
 from node.errors import Unavailable
 
@@ -83,14 +86,29 @@ def _alert(row: Any) -> Alert:
 
 def conditions(session: Session) -> list[Condition]:
     """What stands in SQL that needs a person now."""
-    return [*_dead_jobs(session), *_open_breakers(session), *_results(session), *_undecided_versions(session)]
+    of_jobs = [*_dead_jobs(session), *_dead_shadows(session)]
+    of_peers = [*_open_breakers(session), *_results(session), *_forwards(session), *_audit_repository(session)]
+    return [*of_jobs, *of_peers, *_undecided_versions(session)]
 
 
 def _dead_jobs(session: Session) -> list[Condition]:
-    return [
-        Condition(AlertKind.DEAD_JOB, str(job_id), {"failure": failure, "study_instance_uid": uid})
-        for job_id, failure, uid in jobs.dead(session)
-    ]
+    return [Condition(AlertKind.DEAD_JOB, str(each.id), _why(each)) for each in jobs.dead(session)]
+
+
+def _why(dead: jobs.Dead) -> Detail:
+    """Of a failure's text only the rules that a result broke: any other may come from a library that quotes images."""
+    detail: dict[str, str] = {"failure": dead.failure, "study_instance_uid": dead.study_instance_uid}
+    if dead.failure == Failure.BROKEN_RESULT:
+        detail["rules"] = dead.failure_text
+    if dead.kind is JobKind.NOTICE:
+        detail["pacs"] = "It was not told that the study was not analysed."
+    return detail
+
+
+def _dead_shadows(session: Session) -> list[Condition]:
+    """One for each model: nobody waits for what it would have read."""
+    models = Counter(jobs.get(session, each.id).shadow for each in jobs.dead(session, shadow=True))
+    return [Condition(AlertKind.DEAD_SHADOW, model, {"jobs": count}) for model, count in models.items()]
 
 
 def _open_breakers(session: Session) -> list[Condition]:
@@ -102,12 +120,33 @@ def _open_breakers(session: Session) -> list[Condition]:
 
 
 def _results(session: Session) -> list[Condition]:
+    now = now_of(session)
     found = {
         AlertKind.RESULT_REFUSED: outbox.missed(session),
-        AlertKind.RESULT_OVERDUE: outbox.overdue(session, now_of(session) - OVERDUE_AFTER),
+        AlertKind.RESULT_OVERDUE: outbox.overdue(session, now - OVERDUE_AFTER),
+        AlertKind.RESULT_UNCONFIRMED: commitments.unconfirmed(session, now),
     }
     return [
         Condition(kind, place, {"results": count}) for kind, places in found.items() for place, count in places.items()
+    ]
+
+
+def _audit_repository(session: Session) -> list[Condition]:
+    stands, now = repository.standing(session), now_of(session)
+    away = stands.failing_since is not None and stands.failing_since <= now - AWAY_AFTER
+    detail: Detail = {"reason": stands.error, "rows": repository.backlog(session)}
+    return [Condition(AlertKind.AUDIT_REPOSITORY, stands.place, detail)] if away else []
+
+
+def _forwards(session: Session) -> list[Condition]:
+    now = now_of(session)
+    found = {
+        AlertKind.FORWARD_REFUSED: forwards.missed(session),
+        AlertKind.FORWARD_OVERDUE: forwards.overdue(session, now - OVERDUE_AFTER),
+        AlertKind.FORWARD_UNCONFIRMED: forwards.unconfirmed(session, now - UNCONFIRMED_AFTER, MOST_ROUNDS),
+    }
+    return [
+        Condition(kind, place, {"images": count}) for kind, places in found.items() for place, count in places.items()
     ]
 
 
@@ -127,8 +166,9 @@ def _undecided_versions(session: Session) -> list[Condition]:
 
 
 def waiting_since(session: Session) -> datetime | None:
-    """Since when the job that waits longest could run; None when none waits."""
-    query = select(job.c.not_before).where(job.c.state == JobState.QUEUED).order_by(job.c.not_before).limit(1)
+    """Since when the job that waits longest could run; None when none waits. What runs in shadow may wait for ever."""
+    waits = (job.c.state == JobState.QUEUED) & jobs.runs(shadow=False)
+    query = select(job.c.not_before).where(waits).order_by(job.c.not_before).limit(1)
     return session.scalars(query).first()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from node.catalog import audit
+from node.catalog import audit, forwards
 from node.catalog.outbox import end_waits
 from node.catalog.peers import KnownDestination
 from node.catalog.tables import destination
@@ -76,6 +76,7 @@ def answered(session: Session, to: KnownDestination, now: datetime, actor: str =
     closed = before.state is not BreakerState.CLOSED and after.state is BreakerState.CLOSED
     if closed:
         end_waits(session, to.id, now)
+        forwards.end_waits(session, to.id, now)
         audit.append(session, _event(EventKind.BREAKER_CLOSED, to, now, actor))
     return closed
 
@@ -92,6 +93,7 @@ def resume(session: Session, to: KnownDestination, now: datetime) -> None:
     before = of(session, to, lock=True)
     _keep(session, to, before, before.resumed())
     end_waits(session, to.id, now)
+    forwards.end_waits(session, to.id, now)
     audit.append(session, _event(EventKind.DESTINATION_RESUMED, to, now, OPERATOR))
 
 

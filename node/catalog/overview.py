@@ -5,10 +5,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from node.catalog import findings, outbox
+from node.catalog import audit, commitments, comparisons, findings, forwards, missing, outbox
 from node.catalog.tables import destination, instance, job, series, study
 from node.catalog.tables import outbox as outbox_row
 from node.domain.finding import Finding, summary
+from node.domain.job import PIPELINE, JobState
+from node.domain.missing import Asked
 from node.domain.study import VersionKind
 
 PRIVATE_COLUMNS = frozenset({
@@ -31,13 +33,31 @@ def conflicts(session: Session) -> int:
 
 
 def stranded(session: Session) -> int:
-    """How many results wait for a destination that the settings name no more: nobody sends them."""
+    """How many results and images wait for a destination that the settings name no more: nobody sends them."""
     query = (
         select(func.count())
         .select_from(outbox_row.join(destination, destination.c.id == outbox_row.c.destination_id))
         .where(outbox_row.c.state.in_(outbox.UNSENT), destination.c.enabled == 0)
     )
-    return int(session.execute(query).scalar_one())
+    return int(session.execute(query).scalar_one()) + forwards.stranded(session)
+
+
+LAST_EVENTS = 10
+
+
+def own_state(session: Session) -> dict[str, str | int]:
+    """What the node knows of itself, for an admin who asks by C-FIND."""
+    counted = select(job.c.state, func.count()).where(job.c.pipeline == PIPELINE).group_by(job.c.state)
+    states: dict[str, int] = dict(session.execute(counted).all())
+    lines = [
+        " ".join(filter(None, (row.at[:19], row.kind, row.actor, row.address)))
+        for row in audit.entries(session, newest=LAST_EVENTS)
+    ]
+    return {
+        "QueueDepth": states.get(JobState.QUEUED, 0),
+        "FailedJobs": states.get(JobState.DEAD, 0),
+        "LastEvents": "\r\n".join(reversed(lines)),
+    }
 
 
 def studies(session: Session, limit: int = 200) -> list[dict[str, Any]]:
@@ -53,7 +73,8 @@ def studies(session: Session, limit: int = 200) -> list[dict[str, Any]]:
 
 
 def _newest_job(session: Session, study_id: int) -> Any:
-    query = select(job.c.id, job.c.state).where(job.c.study_id == study_id).order_by(job.c.id.desc()).limit(1)
+    of_study = (job.c.study_id == study_id) & (job.c.pipeline == PIPELINE)
+    query = select(job.c.id, job.c.state).where(of_study).order_by(job.c.id.desc()).limit(1)
     return session.execute(query).mappings().one_or_none()
 
 
@@ -82,7 +103,20 @@ def study_detail(session: Session, study_instance_uid: str) -> dict[str, Any] | 
         {**each, "images": _images(session, series_id=each["id"])} for each in session.execute(inside).mappings()
     ]
     of_study = select(job).where(job.c.study_id == row["id"]).order_by(job.c.id)
-    return {**row, "series": all_series, "jobs": [_job(session, each) for each in session.execute(of_study).mappings()]}
+    jobs = [_job(session, each) for each in session.execute(of_study).mappings().all()]
+    beside = comparisons.of_study(session, study_instance_uid)
+    sent = forwards.of_study(session, row["id"])
+    asked = _asked(missing.of_study(session, row["id"]))
+    return {**row, "series": all_series, "jobs": jobs, "comparisons": beside, "forwards": sent, "missing": asked}
+
+
+def _asked(archive: Asked | None) -> dict[str, Any] | None:
+    """How an archive was asked for what the study lacks."""
+    if archive is None:
+        return None
+    images = len(archive.sop_instance_uids)
+    return {"archive": archive.ae_title, "tries": archive.tries, "asked_at": archive.asked_at, "images": images,
+            "said": archive.said}  # fmt: skip
 
 
 def _job(session: Session, row: Any) -> dict[str, Any]:
@@ -93,7 +127,13 @@ def _job(session: Session, row: Any) -> dict[str, Any]:
         for each in rows
     ]
     kept = {name: value for name, value in row.items() if name != "token"}
-    return {**kept, "findings": [_finding(each) for each in found], "results": results}
+    return {
+        **kept,
+        "findings": [_finding(each) for each in found],
+        "results": results,
+        "files": [each.path for each in outbox.results_of_job(session, row["id"])],
+        "commitments": commitments.listing(session, row["id"]),
+    }
 
 
 def _finding(found: Finding) -> dict[str, Any]:

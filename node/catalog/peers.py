@@ -1,20 +1,24 @@
 """Senders and destinations: what the settings name, and what an administrator decided since."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
 from node.catalog.tables import destination, outbox, sender
-from node.domain.peers import Destination, Sender, Standing, covers, standing_of
+from node.domain.commitment import Proof
+from node.domain.peers import Destination, Protocol, Secured, Sender, Standing, covers, host_network, standing_of
+from node.domain.reception import AssociationRefused
+from node.domain.route import Pipeline
 
 MOST_PENDING = 200
 """Callers that wait for a decision."""
+MOST_OF_A_WISH = 128
+"""Kinds of objects, AE titles, implementations that are kept of each: an association has as many contexts at most."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ def _treatment(of: Sender) -> dict[str, Any]:
         "quiet_s": of.quiet_s,
         "priority": of.priority,
         "max_study_age_days": of.max_study_age_days,
+        "pipeline": of.pipeline,
+        "tls_required": int(of.tls_required),
+        "called": list(of.called),
+        "may_query": of.may_query,
+        "may_retrieve": of.may_retrieve,
+        "certificate": of.certificate,
+        "count_at": of.count_at,
+        "commitment_port": of.commitment_port,
+        "commitment_tls": int(of.commitment_tls),
     }
 
 
@@ -69,7 +82,18 @@ def senders(session: Session) -> list[Sender]:
     """Everybody who is known, or waits to be."""
     columns = [sender.c[name] for name in Sender.__dataclass_fields__]
     rows = session.execute(select(*columns).order_by(sender.c.id)).mappings()
-    return [Sender(**{**row, "standing": Standing(row["standing"])}) for row in rows]
+    return [_sender(row) for row in rows]
+
+
+def _sender(row: Any) -> Sender:
+    kinds = {
+        "standing": Standing(row["standing"]),
+        "pipeline": Pipeline(row["pipeline"] or Pipeline.ANALYSE),  # empty: an earlier version of Nodus wrote it
+        "tls_required": bool(row["tls_required"]),
+        "called": tuple(row["called"]),
+        "commitment_tls": bool(row["commitment_tls"]),
+    }
+    return Sender(**{**row, **kinds})
 
 
 def priority_of(session: Session, ae_title: str, address: str) -> int:
@@ -83,17 +107,31 @@ def sender_listing(session: Session) -> list[dict[str, Any]]:
     return [dict(row) for row in session.execute(select(sender).order_by(sender.c.id)).mappings()]
 
 
-def refused(session: Session, ae_title: str, network: str, now: datetime, count: int = 1) -> None:
-    """Somebody was refused so often: counted, and shown as pending when nobody has decided about it.
+def refused(session: Session, event: AssociationRefused) -> None:
+    """Somebody was refused so often: counted with what it asked for, and shown as pending when nobody has decided.
 
     Whoever makes AE titles up hides nobody else: beyond MOST_PENDING the network with most of them makes room.
     """
-    caller = Sender(ae_title, network, Standing.PENDING)
-    counted = update(sender).where(_place(caller)).values(refusals=sender.c.refusals + count, last_refused_at=now)
-    if changed(session, counted) == 0:
+    caller = Sender(event.calling_ae_title, host_network(event.address), Standing.PENDING)
+    place = select(sender.c.wish).where(_place(caller))
+    if (asked := session.execute(place).scalar_one_or_none()) is None:
         _make_room(session)
         _put(session, caller, configured=0)
-        session.execute(counted)
+    counted = {
+        "refusals": sender.c.refusals + event.count,
+        "first_refused_at": func.coalesce(sender.c.first_refused_at, event.at),
+        "last_refused_at": event.at,
+        "wish": _asked_for(asked or {}, event),
+    }
+    session.execute(update(sender).where(_place(caller)).values(counted))
+
+
+def _asked_for(so_far: Mapping[str, Sequence[str]], event: AssociationRefused) -> dict[str, list[str]]:
+    """What a caller asked for until now and this time, the newest of it: who makes things up fills no row."""
+    wish = event.wish
+    now = {"called": [event.called_ae_title], "kinds": wish.abstract_syntaxes, "implementations": [wish.implementation]}
+    both = {name: dict.fromkeys([*so_far.get(name, ()), *filter(None, asked)]) for name, asked in now.items()}
+    return {name: list(asked)[-MOST_OF_A_WISH:] for name, asked in both.items()}
 
 
 def _make_room(session: Session) -> None:
@@ -114,22 +152,40 @@ def configure_destinations(session: Session, wanted: Sequence[Destination]) -> N
             & (destination.c.host == each.host)
             & (destination.c.port == each.port)
         )
-        values = {"results": list(each.results), "not_analysed": int(each.not_analysed), "enabled": 1}
+        values = {
+            "results": list(each.results),
+            "not_analysed": int(each.not_analysed),
+            "commitment": each.commitment,
+            "retrieve": each.retrieve,
+            "secured": asdict(each.secured) if each.secured else {},
+            "protocol": each.protocol,
+            "enabled": 1,
+        }
         if changed(session, update(destination).where(place).values(**values)) == 0:
             key = {"ae_title": each.ae_title, "host": each.host, "port": each.port}
             session.execute(insert(destination).values(**key, **values))
 
 
-def destinations(session: Session) -> list[KnownDestination]:
-    """Where results go now."""
-    rows = session.execute(select(destination).where(destination.c.enabled == 1).order_by(destination.c.id)).mappings()
-    return [
-        KnownDestination(
-            row["id"],
-            Destination(row["ae_title"], row["host"], row["port"], tuple(row["results"]), bool(row["not_analysed"])),
-        )
-        for row in rows
-    ]
+def destinations(session: Session, *protocols: Protocol) -> list[KnownDestination]:
+    """Where results go now, by DICOM where nothing else is asked for."""
+    spoken = destination.c.protocol.in_(protocols or (Protocol.DICOM,))
+    query = select(destination).where(destination.c.enabled == 1, spoken)
+    rows = session.execute(query.order_by(destination.c.id)).mappings()
+    return [KnownDestination(row["id"], _destination(row)) for row in rows]
+
+
+def _destination(row: Any) -> Destination:
+    return Destination(
+        row["ae_title"],
+        row["host"],
+        row["port"],
+        tuple(row["results"]),
+        bool(row["not_analysed"]),
+        Proof(row["commitment"]),
+        row["retrieve"],
+        Secured(**row["secured"]) if row["secured"] else None,
+        Protocol(row["protocol"]),
+    )
 
 
 def destination_listing(session: Session) -> list[dict[str, Any]]:

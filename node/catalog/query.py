@@ -1,31 +1,20 @@
 """C-FIND over the catalog: SQL narrows down by the indexed keys, the domain's matching decides."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select, text
 from sqlalchemy.orm import Session
 
-from node.catalog.tables import destination, instance, job, outbox, patient, result, series, study
-from node.domain.delivery import ResultKind
-from node.domain.job import JobState
-from node.domain.query import Query, QueryLevel, Value
+from node.catalog import narrowing
+from node.catalog.counting import count
+from node.catalog.job_keys import job_values
+from node.catalog.tables import instance, job, patient, result, series, study
+from node.domain.matching import Value
+from node.domain.query import Query, QueryLevel
 from node.domain.study import VersionKind
 
-_STUDY = {
-    "StudyInstanceUID": study.c.study_instance_uid,
-    "StudyDate": study.c.study_date,
-    "StudyTime": study.c.study_time,
-    "AccessionNumber": study.c.accession_number,
-    "StudyID": study.c.study_id,
-    "StudyDescription": study.c.study_description,
-    "ReferringPhysicianName": study.c.referring_physician_name,
-    "PatientName": patient.c.patient_name,
-    "PatientID": patient.c.patient_id,
-    "IssuerOfPatientID": patient.c.issuer_of_patient_id,
-    "PatientBirthDate": patient.c.patient_birth_date,
-    "PatientSex": patient.c.patient_sex,
-}
 _SERIES = {
     "SeriesInstanceUID": series.c.series_instance_uid,
     "Modality": series.c.modality,
@@ -40,107 +29,108 @@ _IMAGE = {
     "Rows": instance.c.rows,
     "Columns": instance.c.columns,
 }
-_EXACT = ("PatientID", "AccessionNumber")
+PORTION = 200
+"""Rows that are fetched, and counted for, at once."""
 
 
-def find(session: Session, query: Query) -> Iterator[Mapping[str, Value]]:
-    """Every entity of the level that matches, newest study first; its values by keyword and job key name."""
-    for row in session.execute(_select(query).execution_options(yield_per=200)).mappings():
-        entity = _with_counts(session, dict(row), query)
-        if query.selects(entity):
-            yield entity
+@dataclass(frozen=True)
+class Found:
+    """One entity that may match: what the catalog does not know of it stands in a file."""
+
+    values: Mapping[str, Value]
+    """By keyword and job key name; a keyword that is absent is to be read from the file."""
+    path: str | None
+    """Relative to the data directory; None where there is no file (any more), or none is needed."""
 
 
-def _select(query: Query) -> Select[Any]:
-    columns = [column.label(name) for name, column in _STUDY.items()]
-    columns.append(study.c.id.label("_study"))
-    statement: Any = study.join(patient, patient.c.id == study.c.patient_id)
+def find(session: Session, query: Query) -> Iterator[Found]:
+    """Every entity of the level that may match, newest study first."""
+    dialect = session.get_bind().dialect.name
+    if dialect == "postgresql":  # all of it will be read: plans that are only quick to begin are none
+        session.execute(text("SET LOCAL cursor_tuple_fraction = 1"))
+    for statement in _statements(query, list(narrowing.narrowing(query, dialect))):
+        rows = session.execute(statement.execution_options(yield_per=PORTION)).mappings()
+        for portion in rows.partitions(PORTION):
+            entities = [dict(row) for row in portion]
+            count(session, entities, set(query.keys))
+            jobs = job_values(session, {each["_study"] for each in entities}) if query.job_keys else {}
+            for entity in entities:
+                entity.update(jobs.get(entity.get("_study", 0), {}))
+                path = entity.pop("_path")
+                yield Found(entity, path)
+
+
+def _statements(query: Query, conditions: list[ColumnElement[bool]]) -> Iterator[Select[Any]]:
+    if query.level is QueryLevel.PATIENT:
+        yield _patients(conditions)
+        return
+    yield _received(query, conditions)
     if query.level is not QueryLevel.STUDY:
-        columns += [column.label(name) for name, column in _SERIES.items()] + [series.c.id.label("_series")]
-        statement = statement.join(series, series.c.study_id == study.c.id)
+        yield _results(query, conditions)
+
+
+def _labelled(columns: Mapping[str, Any]) -> list[Any]:
+    return [column.label(name) for name, column in columns.items()]
+
+
+def _patients(conditions: list[ColumnElement[bool]]) -> Select[Any]:
+    """One row for each id and issuer, whatever else is said of who has them: the newest."""
+    newest = (
+        select(func.max(patient.c.id))
+        .join(study, study.c.patient_id == patient.c.id)
+        .where(*conditions)
+        .group_by(patient.c.patient_id, patient.c.issuer_of_patient_id)
+    )
+    columns = [*_labelled(narrowing.PATIENT), patient.c.id.label("_patient"), text("NULL AS _path")]
+    return select(*columns).where(patient.c.id.in_(newest)).order_by(patient.c.id.desc())
+
+
+def _received(query: Query, conditions: list[ColumnElement[bool]]) -> Select[Any]:
+    """What senders brought."""
+    columns, tables = _study_columns()
+    path: Any = text("NULL AS _path")
+    if query.level is not QueryLevel.STUDY:
+        columns += [*_labelled(_SERIES), series.c.id.label("_series")]
+        tables = tables.join(series, series.c.study_id == study.c.id)
+        conditions = [*conditions, *narrowing.narrowing_series(query)]
+        path = _one_file().label("_path") if query.in_file else path
     if query.level is QueryLevel.IMAGE:
-        columns += [column.label(name) for name, column in _IMAGE.items()]
-        statement = statement.join(instance, instance.c.series_id == series.c.id)
-    chosen = select(*columns).select_from(statement).where(*_narrowing(query))
+        columns += [*_labelled(_IMAGE), instance.c.purged_at.label("_purged_at")]
+        tables = tables.join(instance, instance.c.series_id == series.c.id)
+        counts = instance.c.version == VersionKind.AUTHORITATIVE
+        conditions = [*conditions, *narrowing.narrowing_images(query), counts]
+        path = instance.c.path.label("_path")
+    return _newest_first(select(*columns, path).select_from(tables).where(*conditions))
+
+
+def _study_columns() -> tuple[list[Any], Any]:
+    columns = _labelled({**narrowing.STUDY, **narrowing.PATIENT})
+    columns += [study.c.id.label("_study"), study.c.patient_id.label("_patient")]
+    return columns, study.join(patient, patient.c.id == study.c.patient_id)
+
+
+def _newest_first(statement: Select[Any]) -> Select[Any]:
+    return statement.order_by(study.c.study_date.desc(), study.c.id.desc())
+
+
+def _one_file() -> Any:
+    """The file of one image of a series, for what all of them say alike."""
+    is_here = (instance.c.version == VersionKind.AUTHORITATIVE) & instance.c.purged_at.is_(None)
+    of_series = instance.c.series_id == series.c.id
+    return select(instance.c.path).where(of_series, is_here).order_by(instance.c.id).limit(1).scalar_subquery()
+
+
+def _results(query: Query, conditions: list[ColumnElement[bool]]) -> Select[Any]:
+    """What Nodus made of a study and may be shown; all but its UIDs stands in its file."""
+    columns, tables = _study_columns()
+    columns += [result.c.series_instance_uid.label("SeriesInstanceUID"), result.c.path.label("_path")]
+    columns.append(result.c.purged_at.label("_purged_at"))
+    tables = tables.join(job, job.c.study_id == study.c.id).join(result, result.c.job_id == job.c.id)
+    wanted = [*conditions, *narrowing.narrowing_results(query), narrowing.is_shown()]
     if query.level is QueryLevel.IMAGE:
-        chosen = chosen.where(instance.c.version == VersionKind.AUTHORITATIVE)
-    return chosen.order_by(study.c.id.desc())
-
-
-def _narrowing(query: Query) -> Iterator[ColumnElement[bool]]:
-    """Conditions that SQL can decide exactly as the domain would."""
-    uids = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
-    for keyword, value in query.keys.items():
-        if not value:
-            continue
-        if keyword in uids and (keyword != "SOPInstanceUID" or query.level is QueryLevel.IMAGE):
-            column = {**_STUDY, **_SERIES, **_IMAGE}[keyword]
-            if keyword != "SeriesInstanceUID" or query.level is not QueryLevel.STUDY:
-                yield column.in_(value.split("\\"))
-        elif keyword in _EXACT and not set(value) & set("*?\\"):
-            yield _STUDY[keyword] == value
-        elif keyword == "StudyDate" and len(value) == 8:
-            yield study.c.study_date == value
-
-
-def _with_counts(session: Session, row: dict[str, Any], query: Query) -> dict[str, Value]:
-    """Add what has to be counted or looked up, only where it is asked for."""
-    of_study = series.c.study_id == row["_study"]
-    images = (
-        select(func.count()).select_from(instance).join(series).where(instance.c.version == VersionKind.AUTHORITATIVE)
-    )
-    counted: dict[str, Any] = {
-        "NumberOfStudyRelatedSeries": lambda: session.scalar(select(func.count()).select_from(series).where(of_study)),
-        "NumberOfStudyRelatedInstances": lambda: session.scalar(images.where(of_study)),
-        "NumberOfSeriesRelatedInstances": lambda: session.scalar(images.where(series.c.id == row.get("_series"))),
-        "ModalitiesInStudy": lambda: session.scalars(select(series.c.modality).where(of_study).distinct()).all(),
-        "SOPClassesInStudy": lambda: session.scalars(
-            select(instance.c.sop_class_uid).join(series).where(of_study).distinct()
-        ).all(),
-    }
-    row.update({name: count() for name, count in counted.items() if name in query.keys})
-    if query.job_keys:
-        row.update(_job_values(session, row["_study"]))
-    return row
-
-
-def _job_values(session: Session, study_id: int) -> dict[str, Value]:
-    """How far the analysis of a study is (values of JOB_KEYS)."""
-    queued = session.scalar(select(func.count()).select_from(job).where(job.c.state == JobState.QUEUED))
-    outcome = session.execute(
-        select(study.c.state, study.c.outcome, study.c.reasons).where(study.c.id == study_id)
-    ).one()
-    values: dict[str, Value] = {
-        "JobState": outcome.state.upper(),
-        "Outcome": outcome.outcome,
-        "Reason": " ".join(outcome.reasons),
-        "QueueDepth": queued,
-    }
-    newest = select(job).where(job.c.study_id == study_id).order_by(job.c.id.desc()).limit(1)
-    row = session.execute(newest).mappings().one_or_none()
-    return values if row is None else values | _values_of(session, dict(row))
-
-
-def _values_of(session: Session, row: dict[str, Any]) -> dict[str, Value]:
-    results = (
-        select(result.c.kind, result.c.sop_instance_uid).where(result.c.job_id == row["id"]).order_by(result.c.rung)
-    )
-    uids = dict(reversed(session.execute(results).all()))
-    states = session.execute(
-        select(destination.c.ae_title, outbox.c.kind, outbox.c.state)
-        .join(destination, destination.c.id == outbox.c.destination_id)
-        .where(outbox.c.job_id == row["id"])
-        .order_by(outbox.c.id)
-    )
-    return {
-        "JobState": row["state"].upper(),
-        "Progress": row["progress"],
-        "Stage": row["stage"],
-        "Queued": f"{row['created_at']:%Y%m%d%H%M%S}",
-        "Finished": f"{row['finished_at']:%Y%m%d%H%M%S}" if row["finished_at"] else "",
-        "ReportUID": uids.get(ResultKind.SR, ""),
-        "SegmentationUID": uids.get(ResultKind.SEG, ""),
-        "Attempts": row["attempts"],
-        "Delivery": ", ".join(f"{peer} {kind} {state}" for peer, kind, state in states)[:64],
-        "ModelVersion": row["model_version"],
-    }
+        columns += [result.c.sop_instance_uid.label("SOPInstanceUID"), result.c.sop_class_uid.label("SOPClassUID")]
+    else:
+        twin = result.alias()
+        first = select(func.min(twin.c.id)).where(twin.c.series_instance_uid == result.c.series_instance_uid)
+        wanted.append(result.c.id == first.scalar_subquery())
+    return _newest_first(select(*columns).select_from(tables).where(*wanted))

@@ -8,11 +8,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, not_, select, update
 from sqlalchemy.orm import Session
 
-from node.catalog.outbox import MISSED
+from node.catalog import forwards, jobs
+from node.catalog.outbox import MISSED, UNCONFIRMED
 from node.catalog.session import changed
 from node.catalog.studies import lock, study_uid
-from node.catalog.tables import destination, instance, job, outbox, result, series, study, worker
+from node.catalog.tables import destination, forward, instance, job, outbox, result, series, study, worker
 from node.domain.delivery import OutboxState
+from node.domain.forwarding import ForwardState
 from node.domain.job import JobState
 from node.domain.retention import Finished
 from node.domain.study import Completeness, VersionKind
@@ -28,16 +30,26 @@ class Purged:
     images: tuple[str, ...]
     """Paths, relative to the data directory."""
     results: tuple[str, ...]
+    jobs: tuple[int, ...]
+    """What their results broke rules with, in quarantine, goes too."""
     size: int
     """Bytes of the images."""
 
 
 def _a_job_is(*states: JobState) -> ColumnElement[bool]:
-    return exists().where(job.c.study_id == study.c.id, job.c.state.in_(states))
+    """Of a study; one in shadow only while it runs: nobody waits for it, and it may wait for ever."""
+    counts = jobs.runs(shadow=False) | (job.c.state == JobState.RUNNING)
+    return exists().where(job.c.study_id == study.c.id, job.c.state.in_(states), counts)
 
 
 def _a_result_is(*states: OutboxState) -> ColumnElement[bool]:
     return exists().where(outbox.c.job_id == job.c.id, job.c.study_id == study.c.id, outbox.c.state.in_(states))
+
+
+def _an_image_is(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Of a study: some image of it stands so with a destination."""
+    inside = (forward.c.study_id == study.c.id) & (instance.c.id == forward.c.instance_id)
+    return exists().where(inside, forward.c.destination_id == destination.c.id, condition)
 
 
 UNDER_WAY = {
@@ -45,6 +57,9 @@ UNDER_WAY = {
     "it has no outcome yet": study.c.outcome == "",
     "a job of it waits or runs": _a_job_is(*WORKING),
     "a result of it is still to be delivered": _a_result_is(*WAITING),
+    "an image of it is still to be forwarded": exists().where(
+        forward.c.study_id == study.c.id, forward.c.state == ForwardState.DUE
+    ),
 }
 """Why a study cannot go: in no case."""
 UNDECIDED = {
@@ -53,6 +68,14 @@ UNDECIDED = {
     "a destination refused a result of it": exists().where(
         outbox.c.job_id == job.c.id, job.c.study_id == study.c.id, outbox.c.destination_id == destination.c.id, MISSED
     ),
+    "a destination has not confirmed yet that it has a result of it": exists().where(
+        outbox.c.job_id == job.c.id,
+        job.c.study_id == study.c.id,
+        outbox.c.destination_id == destination.c.id,
+        UNCONFIRMED,
+    ),
+    "a destination refused an image of it": _an_image_is(forwards.MISSED),
+    "a destination has not confirmed yet that it has an image of it": _an_image_is(forwards.UNCONFIRMED),
 }
 """Why it cannot go before a person has looked at it."""
 
@@ -89,20 +112,23 @@ def purge(session: Session, study_id: int, now: datetime, *, decided: bool) -> P
     With `decided` no version waits for an operator any more: what counts does, should it come again.
     """
     lock(session, study_uid(session, study_id))  # who makes something of it due meanwhile finds no files, or is seen
+    jobs.lock(session, study_id)  # what waits in shadow is not begun meanwhile
     reasons = (UNDER_WAY,) if decided else (UNDER_WAY, UNDECIDED)
     place = and_(study.c.id == study_id, _may_go(*reasons))
     if changed(session, update(study).where(place).values(purged_at=now, conflicts=0)) != 1:
         return None
+    jobs.withdraw(session, study_id)
     of_study = instance.c.series_id.in_(select(series.c.id).where(series.c.study_id == study_id))
     waiting = instance.c.version.in_((VersionKind.DEMOGRAPHICS, VersionKind.CONFLICT))
     session.execute(update(instance).where(of_study, waiting).values(version=VersionKind.REJECTED))
     images = _here(instance, select(series.c.id).where(series.c.study_id == study_id), instance.c.series_id)
-    results = _here(result, select(job.c.id).where(job.c.study_id == study_id), result.c.job_id)
+    job_ids = tuple(session.scalars(select(job.c.id).where(job.c.study_id == study_id)))
+    results = _here(result, job_ids, result.c.job_id)
     rows = session.execute(select(instance.c.path, instance.c.size).where(images)).all()
     paths = tuple(session.scalars(select(result.c.path).where(results)))
     session.execute(update(instance).where(images).values(purged_at=now))
     session.execute(update(result).where(results).values(purged_at=now))
-    return Purged(tuple(row.path for row in rows), paths, sum(row.size for row in rows))
+    return Purged(tuple(row.path for row in rows), paths, job_ids, sum(row.size for row in rows))
 
 
 def _here(table: Any, owners: Any, owner: Any) -> ColumnElement[bool]:
@@ -126,6 +152,12 @@ def purged_results(session: Session, job_ids: Iterable[int]) -> list[str]:
     """Files of these jobs' results that should be gone."""
     query = select(result.c.path).where(result.c.job_id.in_(list(job_ids)), result.c.purged_at.is_not(None))
     return list(session.scalars(query))
+
+
+def jobs_of_purged(session: Session, job_ids: Iterable[int]) -> set[int]:
+    """Which of these jobs are of studies whose files should be gone."""
+    query = select(job.c.id).join(study, study.c.id == job.c.study_id).where(study.c.purged_at.is_not(None))
+    return set(session.scalars(query.where(job.c.id.in_(list(job_ids)))))
 
 
 def forget_workers(session: Session, silent_since: datetime) -> None:

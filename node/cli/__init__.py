@@ -4,11 +4,26 @@ import sys
 
 import click
 
-from node.cli import alerts, conflicts, daily, jobs, keeping, options, peers, results, trail
+from node.cli import alerts, conflicts, daily, jobs, keeping, options, peers, results, rules, tls, trail, users
 from node.cli.group import cli
 from node.errors import NodusError
 
-__all__ = ["alerts", "cli", "conflicts", "daily", "jobs", "keeping", "main", "options", "peers", "results", "trail"]
+__all__ = [
+    "alerts",
+    "cli",
+    "conflicts",
+    "daily",
+    "jobs",
+    "keeping",
+    "main",
+    "options",
+    "peers",
+    "results",
+    "rules",
+    "tls",
+    "trail",
+    "users",
+]
 
 
 def main() -> None:

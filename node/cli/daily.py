@@ -11,6 +11,7 @@ from node.admin import state
 from node.admin.view import View
 from node.cli.group import cli
 from node.cli.options import shown, with_settings
+from node.flow.routing import book_of
 from node.settings import Settings, load
 
 
@@ -39,6 +40,7 @@ def up(config: Path | None, aet: str | None, pacs: list[dict[str, Any]] | None, 
     read = partial(load, config, ae_title=aet, destinations=pacs, **given)
     settings = read()
     logs.configure(settings.log_level)
+    book_of(settings)  # who wrote a rule that is wrong is told before anything is opened
     run.up(settings, click.echo, read)
 
 

@@ -13,8 +13,9 @@ from node.settings import Settings
 @click.argument("study", metavar="STUDY_INSTANCE_UID")
 @click.option("--to", metavar="AET", default="", help="Only to this destination.")
 @click.option("--delivered", is_flag=True, help="Also what the destination took: it lost it.")
+@click.option("--images", is_flag=True, help="Forward its images again, not its results.")
 @shown
 @with_settings
-def resend(settings: Settings, study: str, to: str, delivered: bool) -> View:
-    """Send the results of a study again that a destination refused."""
-    return again.resend(settings, study, to, delivered)
+def resend(settings: Settings, study: str, to: str, delivered: bool, images: bool) -> View:
+    """Send the results of a study again that a destination refused, or its images."""
+    return (again.resend_images if images else again.resend)(settings, study, to, delivered)

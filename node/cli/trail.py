@@ -40,3 +40,11 @@ def audit_export(settings: Settings) -> None:
     """Every row as a line of JSON."""
     for line in trail.audit_export(settings):
         click.echo(line)
+
+
+@audit.command("repository")
+@shown
+@with_settings
+def audit_repository(settings: Settings) -> View:
+    """How far the audit repository has the trail, and what it answered last."""
+    return trail.audit_repository(settings)

@@ -23,6 +23,42 @@ IDENTIFIER_MISMATCH = 0xA900
 UNABLE_TO_PROCESS = 0xC001
 """Failed for another reason."""
 
+# C-MOVE and C-GET (PS3.4 Tables C.4-2 and C.4-3)
+UNABLE_TO_COUNT = 0xA701
+"""Refused: the number of matches cannot be calculated; here, it does not fit into the answer."""
+SUB_OPERATIONS_FAILED = 0xA702
+"""Refused: not one sub-operation could be performed."""
+MOVE_DESTINATION_UNKNOWN = 0xA801
+"""Nobody of that AE title is a destination, or images may not be moved to it."""
+SUB_OPERATIONS_WITH_FAILURES = 0xB000
+"""Warning: all sub-operations ended, one or more with a failure or a warning."""
+
+# N-EVENT-REPORT (PS3.7 10.1.1.1.8)
+NO_SUCH_EVENT_TYPE = 0x0113
+"""PS3.7 C.5.13: storage commitment has two of them (PS3.4 J.3.3)."""
+INVALID_ARGUMENT = 0x0115
+"""PS3.7 C.5.3: the report does not parse, or nobody asked under its Transaction UID."""
+
+# N-CREATE and N-SET (PS3.7 10.1.3, 10.1.5)
+INVALID_ATTRIBUTE_VALUE = 0x0106
+"""PS3.7 C.5.1: a status that does not exist, or not at that moment."""
+NO_SUCH_SOP_INSTANCE = 0x0112
+"""PS3.7 C.5.19: nobody told of this step."""
+INVALID_OBJECT_INSTANCE = 0x0117
+"""PS3.7 C.5.11: no UID, or none of at most 64 characters."""
+NO_SUCH_SOP_CLASS = 0x0118
+"""PS3.7 C.5.18."""
+MISSING_ATTRIBUTE = 0x0120
+"""PS3.7 C.5.14."""
+MISSING_ATTRIBUTE_VALUE = 0x0121
+"""PS3.7 C.5.12."""
+UNRECOGNISED_OPERATION = 0x0211
+"""PS3.7 C.5.22."""
+
+# N-ACTION (PS3.7 10.1.4)
+NO_SUCH_ACTION = 0x0123
+"""PS3.7 C.5.10: storage commitment has one of them (PS3.4 J.3.2)."""
+
 # any service (PS3.7 C)
 PROCESSING_FAILURE = 0x0110
 """PS3.7 C.5.17: something unexpected; the log has it."""

@@ -35,8 +35,11 @@ class Sending:
     calling_ae_title: str
     called_ae_title: str
     address: str
+    secured: bool = False
+    """Over TLS."""
     stored: int = 0
     refused: int = 0
+    user: str = ""
 
     def closed(self, ending: Ending) -> AssociationClosed:
         """It ends now."""
@@ -49,6 +52,8 @@ class Sending:
             self.stored,
             self.refused,
             _now(),
+            self.secured,
+            self.user,
         )
 
 
@@ -75,6 +80,7 @@ class Storing:
             sending.called_ae_title,
             sending.address,
             _now().isoformat(),
+            sending.secured,
         )
         try:
             self._incoming = spool.receive(self._identity(), self._reception)

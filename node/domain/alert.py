@@ -13,6 +13,8 @@ class AlertKind(StrEnum):
 
     DEAD_JOB = "dead job"
     """Every attempt at an analysis failed; the subject is the job."""
+    DEAD_SHADOW = "dead shadow job"
+    """Every attempt at a shadow reading failed, which changes nothing for any study; the subject is the model."""
     NO_WORKER = "no worker"
     """Jobs wait and no worker is alive."""
     OPEN_BREAKER = "open breaker"
@@ -21,6 +23,14 @@ class AlertKind(StrEnum):
     """A destination will not take results; the subject is AET@HOST:PORT, so that a thousand results are one alert."""
     RESULT_OVERDUE = "result overdue"
     """A destination has not taken results for an hour, whatever it answers; the subject is AET@HOST:PORT."""
+    RESULT_UNCONFIRMED = "result unconfirmed"
+    """A destination does not confirm that it has results; the subject is AET@HOST:PORT."""
+    FORWARD_REFUSED = "forward refused"
+    """A destination will not take images that are forwarded to it; the subject is AET@HOST:PORT."""
+    FORWARD_OVERDUE = "forward overdue"
+    """A destination has not taken images for an hour, whatever it answers; the subject is AET@HOST:PORT."""
+    FORWARD_UNCONFIRMED = "forward unconfirmed"
+    """A destination does not confirm that it has images; the subject is AET@HOST:PORT."""
     DISK_LOW = "disk low"
     """Nothing more is received."""
     DISK_FILLING = "disk filling"
@@ -35,6 +45,12 @@ class AlertKind(StrEnum):
     """A part of the node fails turn after turn, or hangs in one; the subject is its name."""
     SPOOL_DAMAGED = "spool damaged"
     """Received files without a row cannot be read: they are in no study."""
+    AUDIT_REPOSITORY = "audit repository away"
+    """The audit repository takes nothing; the subject is where it should be. Nothing is lost: it waits in SQL."""
+    CERTIFICATE_ENDS = "certificate ends"
+    """A certificate is good for less than 30 days; the subject is its file."""
+    CERTIFICATE_ENDS_SOON = "certificate ends soon"
+    """It is good for less than 7 days, or no more, or cannot be read; the subject is its file."""
     CLOCK_JUMPED = "clock jumped"
     """The system's clock was set while the node ran: times written before and after cannot be compared."""
 
@@ -43,7 +59,10 @@ DISK = frozenset({AlertKind.DISK_LOW, AlertKind.DISK_FILLING})
 EVENTS = frozenset({AlertKind.CLOCK_JUMPED})
 """These have no end of their own: they last until somebody acknowledges them."""
 ABOUT_STUDIES = frozenset({AlertKind.CONFLICT, AlertKind.DEMOGRAPHICS_CHANGED})
-WARNINGS = frozenset({AlertKind.DISK_FILLING, AlertKind.DATABASE_CLOCK, AlertKind.CLOCK_JUMPED})
+WARNINGS = frozenset({
+    *(AlertKind.DEAD_SHADOW, AlertKind.DISK_FILLING, AlertKind.DATABASE_CLOCK, AlertKind.CLOCK_JUMPED),
+    AlertKind.CERTIFICATE_ENDS,
+})  # fmt: skip
 """Logged as warnings; the others as errors."""
 
 
@@ -117,3 +136,19 @@ def loop_conditions(loops: Iterable[tuple[str, int, bool]]) -> list[Condition]:
         for name, failures, hangs in loops
         if hangs or failures >= FAILING_AFTER
     ]
+
+
+ENDS_WITHIN, ENDS_SOON_WITHIN = timedelta(days=30), timedelta(days=7)
+"""Time to ask for a new certificate, and time to put it in place."""
+
+
+def certificate_conditions(ends: Iterable[tuple[str, datetime | None]], now: datetime) -> list[Condition]:
+    """Certificates that end: (file, its end), None where it cannot be read."""
+    found = []
+    for path, end in ends:
+        left = end - now if end else timedelta(0)
+        if left <= ENDS_WITHIN:
+            kind = AlertKind.CERTIFICATE_ENDS_SOON if left <= ENDS_SOON_WITHIN else AlertKind.CERTIFICATE_ENDS
+            detail: Detail = {"ends": f"{end:%Y-%m-%d %H:%M} UTC"} if end else {"error": "it cannot be read"}
+            found.append(Condition(kind, path, detail))
+    return found

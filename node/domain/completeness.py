@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from node.domain.announcement import Count, Tally
 from node.domain.peers import Sender, standing_of
 
 PACE = 2
@@ -15,6 +16,7 @@ for each image."""
 class Evidence(StrEnum):
     """Why something counts as complete."""
 
+    COUNTED = "independent count"
     GAPLESS = "gapless stack, clean release"
     QUIET = "quiet"
     HARD_CAP = "hard cap"
@@ -50,19 +52,24 @@ class Activity:
     release, and after a restart nobody knows."""
     usual_pause: timedelta = timedelta(0)
     """Between two images so far, the median."""
+    tally: Tally = Tally.UNKNOWN
+    """What an independent count says."""
 
 
 def evidence(activity: Activity, patience: Patience, now: datetime) -> Evidence | None:
     """The evidence that it is complete, or None while more may come."""
+    if activity.tally is Tally.REACHED:
+        return Evidence.COUNTED
+    late = now - activity.first_received_at >= patience.hard_cap
+    if activity.tally is Tally.SHORT:  # more must come, whatever the images look like
+        return Evidence.HARD_CAP if late else None
     quiet = now - activity.last_received_at
     enough = max(patience.gapless_quiet, PACE * activity.usual_pause)
     if activity.gapless and activity.released and quiet >= enough:
         return Evidence.GAPLESS
     if quiet >= patience.quiet:
         return Evidence.QUIET
-    if now - activity.first_received_at >= patience.hard_cap:
-        return Evidence.HARD_CAP
-    return None
+    return Evidence.HARD_CAP if late else None
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,20 @@ class Grounds:
     gapless_quiet_s: float
     enough_quiet_s: float
     hard_cap_s: float
+    expected: int = 0
+    """What was told that there would be; 0 where nobody told."""
+    told_by: str = ""
 
     def because(self, why: Evidence) -> str:
         """The evidence in a sentence."""
         so_far = f"{self.images} images, association {self.association}"
+        if why is Evidence.COUNTED:
+            return f"Complete: all {self.images} images that {self.told_by} told of are here."
+        if self.images < self.expected:
+            return (
+                f"Incomplete: {self.images} of {self.expected} images that {self.told_by} told of; no more came within "
+                f"{self.hard_cap_s:g} s."
+            )
         if why is Evidence.GAPLESS:
             stack = f"{so_far}, a gapless stack"
             return f"Complete: {stack}, then {self.quiet_s:.1f} s of quiet ({self.gapless_quiet_s:g} s are enough)."
@@ -95,6 +112,15 @@ class Grounds:
                 f"{f'; not sooner, because {self.gap}' if self.gap else ''})."
             )
         return f"Complete: {so_far}; it came for {self.lasted_s:.0f} s without a pause ({self.hard_cap_s:g} s at most)."
+
+
+def waits_for_rest(images: int, count: Count, patience: Patience, first: datetime) -> str:
+    """What something open waits for of which more was told, in a sentence."""
+    until = first + patience.hard_cap
+    return (
+        f"Open: {images} of {count.expected} images that {count.told_by} told of. It waits for the rest, at the latest "
+        f"until {until:%H:%M:%S} UTC."
+    )
 
 
 def waits_for(images: int, gap: str, patience: Patience, first: datetime, last: datetime) -> str:

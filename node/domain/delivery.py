@@ -12,12 +12,48 @@ class ResultKind(StrEnum):
     """What we send."""
 
     SEG = "SEG"
+    """Segmentation: a segment for each nodule."""
     SR = "SR"
+    """Structured report."""
+    KOS = "KOS"
+    """Key object selection: which images, and which of our results, are of interest."""
+    GSPS = "GSPS"
+    """Presentation state: circle and label on each key image."""
+    PDF = "PDF"
+    """A page to read and print."""
     SC = "SC"
+    """A picture that any viewer shows."""
+    PM = "PM"
+    """Parametric map: the detector's score around each nodule."""
 
 
-SENDING_ORDER = (ResultKind.SEG, ResultKind.SR, ResultKind.SC)
-"""A report never arrives before the segmentation that it refers to."""
+class MessageKind(StrEnum):
+    """What we tell those that take no DICOM: made in the node, of what SQL says."""
+
+    ORU = "ORU"
+
+
+Kind = ResultKind | MessageKind
+KINDS: dict[str, Kind] = {str(kind): kind for kind in (*ResultKind, *MessageKind)}
+
+
+SENDING_ORDER = (
+    *(ResultKind.SEG, ResultKind.SR),
+    *(ResultKind.KOS, ResultKind.GSPS, ResultKind.PDF, ResultKind.SC, ResultKind.PM),
+)
+"""Nothing arrives before what it refers to: a report refers to the segmentation, a selection to both."""
+
+
+MODALITIES = {
+    ResultKind.SEG: "SEG",
+    ResultKind.SR: "SR",
+    ResultKind.KOS: "KO",
+    ResultKind.GSPS: "PR",
+    ResultKind.PDF: "DOC",
+    ResultKind.PM: "OT",
+    ResultKind.SC: "OT",
+}
+"""Modality (0008,0060) of the series of each kind."""
 
 
 class OutboxState(StrEnum):
@@ -29,6 +65,8 @@ class OutboxState(StrEnum):
     """To be sent, or to be tried again."""
     DELIVERED = "delivered"
     """The destination answered that it is stored."""
+    COMMITTED = "committed"
+    """The destination was asked, and confirmed that it has it."""
     REFUSED = "refused"
     """The destination will never take it."""
     CANCELLED = "cancelled"
@@ -38,7 +76,8 @@ class OutboxState(StrEnum):
 MOVES: dict[OutboxState, frozenset[OutboxState]] = {
     OutboxState.HELD: frozenset({OutboxState.DUE, OutboxState.CANCELLED}),
     OutboxState.DUE: frozenset({OutboxState.DUE, OutboxState.DELIVERED, OutboxState.REFUSED, OutboxState.CANCELLED}),
-    OutboxState.DELIVERED: frozenset({OutboxState.DUE}),  # only when an operator says that the destination lost it
+    OutboxState.DELIVERED: frozenset({OutboxState.DUE, OutboxState.COMMITTED}),  # due: the destination lost it
+    OutboxState.COMMITTED: frozenset({OutboxState.DUE}),  # only when an operator says that the destination lost it
     OutboxState.REFUSED: frozenset({OutboxState.DUE}),
     OutboxState.CANCELLED: frozenset(),
 }
@@ -96,6 +135,8 @@ class Rung:
     sop_instance_uid: str
     path: str
     """Relative to the data directory."""
+    refers_to: frozenset[str] = frozenset()
+    """SOP Instance UIDs of other results that the destination must have."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +144,7 @@ class Shipment:
     """One result that is due at one destination."""
 
     outbox_id: int
-    kind: ResultKind
+    kind: Kind
     study_instance_uid: str
     job_id: int
     failures: int
@@ -112,8 +153,12 @@ class Shipment:
     """SOP Instance UID of the rung that was chosen before the first attempt; never changed after it."""
     rungs: tuple[Rung, ...]
     """In order of preference."""
+    stored: frozenset[str] = frozenset()
+    """SOP Instance UIDs of the same reading that the destination has."""
 
     def choose(self, accepted_sop_classes: frozenset[str]) -> Rung | None:
-        """The rung to send on an association that accepted these classes."""
-        open_to_us = [rung for rung in self.rungs if self.fixed in (None, rung.sop_instance_uid)]
+        """The rung to send on an association that accepted these classes: the one fixed before, or one of which the
+        destination has everything that it refers to."""
+        fixed = [rung for rung in self.rungs if rung.sop_instance_uid == self.fixed]
+        open_to_us = fixed if self.fixed else [rung for rung in self.rungs if rung.refers_to <= self.stored]
         return next((rung for rung in open_to_us if rung.sop_class_uid in accepted_sop_classes), None)

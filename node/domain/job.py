@@ -7,7 +7,19 @@ from enum import StrEnum
 from node.errors import IllegalMove
 
 PIPELINE = "lung-nodule"
-"""What a job runs."""
+"""What a job runs whose results are for the PACS."""
+SHADOW = "shadow:"
+"""Before the name of a model: what a job runs that reads beside it, to be compared with it. Nothing of it is sent."""
+
+
+def in_shadow(model: str) -> str:
+    """The pipeline of a model in shadow."""
+    return SHADOW + model
+
+
+def model_in_shadow(pipeline: str) -> str:
+    """The model that a pipeline tries in shadow; empty where its results are for the PACS."""
+    return pipeline.removeprefix(SHADOW) if pipeline.startswith(SHADOW) else ""
 
 
 class JobKind(StrEnum):
@@ -62,6 +74,8 @@ class Failure(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     LOST_WORKER = "lost worker"
     """It was killed, crashed, or fell silent."""
+    BROKEN_RESULT = "broken result"
+    """A result that was encoded broke a rule of workers/results/check: it lies in quarantine."""
     UNKNOWN = "unknown"
 
 
@@ -76,6 +90,7 @@ class Patience:
 PATIENCE = {
     Failure.OUT_OF_MEMORY: Patience(3, timedelta(seconds=10)),
     Failure.LOST_WORKER: Patience(3, timedelta(seconds=2)),
+    Failure.BROKEN_RESULT: Patience(1, timedelta(0)),  # the same images would break the same rule
     Failure.UNKNOWN: Patience(3, timedelta(seconds=5)),
 }
 """Bad input is not here: it is not a failure but an outcome, "not analysed"."""

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from node.domain.commitment import Proof
+from node.domain.route import Pipeline
+
 ANY_AE_TITLE = "*"
 
 
@@ -44,19 +47,69 @@ class Sender:
     """Of the analysis of its studies; higher goes first."""
     max_study_age_days: int | None = None
     """Older studies of it are kept and not read; None: none is too old."""
+    pipeline: Pipeline = Pipeline.ANALYSE
+    """What is done with its studies, where neither a rule nor the called AE title says so."""
+    tls_required: bool = False
+    """Whether it is heard over TLS alone."""
+    called: tuple[str, ...] = ()
+    """AE titles of ours that it may call; empty: any of them."""
+    may_query: bool = True
+    """Whether its C-FIND is answered."""
+    may_retrieve: bool = False
+    """Whether its C-MOVE and C-GET are answered."""
+
+    certificate: str = ""
+    """Name that its certificate must have; empty: it needs none, or any that the port takes."""
+    count_at: str = ""
+    """AE title of the destination that is asked how many images its studies have; empty: nobody."""
+    commitment_port: int = 0
+    """Where it takes our answers to its requests for storage commitment; 0: we commit to nothing."""
+    commitment_tls: bool = False
+
+    def may_call(self, ae_title: str) -> bool:
+        """Whether it is heard at one of our AE titles."""
+        return not self.called or ae_title in self.called
+
+
+@dataclass(frozen=True)
+class Secured:
+    """How TLS is spoken to a peer: paths of PEM files."""
+
+    ca: str = ""
+    """Authorities that it is trusted by; empty: the system's."""
+    certificate: str = ""
+    """What it is shown; empty: nothing."""
+    key: str = ""
+    name: str = ""
+    """That its certificate must have; empty: its host."""
+
+
+class Protocol(StrEnum):
+    """How a destination is spoken to."""
+
+    DICOM = "dicom"
+    HL7 = "hl7"
+    """Version 2 messages over MLLP."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A PACS that gets results."""
+    """A PACS that gets results, or another system that is told of them."""
 
     ae_title: str
     host: str
     port: int
     results: tuple[str, ...] = ("SEG", "SR")
-    """Kinds of results it gets: SEG, SR, SC."""
+    """Kinds of results it gets, as `delivery.ResultKind` names them."""
     not_analysed: bool = True
-    """Whether it gets a short SR for a chest CT that was not analysed."""
+    """Whether it gets a short SR (and the PDF, if it gets that) for a chest CT that was not analysed."""
+    commitment: Proof = Proof.OFF
+    """How it is asked to confirm that it has what it stored."""
+    retrieve: bool = True
+    """Whether a C-MOVE may name it."""
+    secured: Secured | None = None
+    """Set where it is spoken to over TLS."""
+    protocol: Protocol = Protocol.DICOM
 
     @property
     def place(self) -> str:

@@ -1,37 +1,46 @@
-"""Matching of C-FIND keys (PS3.4 C.2.2.2), and the attributes we answer with."""
+"""What a C-FIND, C-MOVE or C-GET may ask for, and the attributes we answer with (PS3.4 C.6)."""
 
-import fnmatch
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from node.domain.matching import Key, Value, matches, matches_together, selects
+
 
 class QueryLevel(StrEnum):
-    """Study Root levels (PS3.4 C.6.2)."""
+    """Levels of the Patient Root model (PS3.4 C.6.1)."""
 
+    PATIENT = "PATIENT"
     STUDY = "STUDY"
     SERIES = "SERIES"
     IMAGE = "IMAGE"
 
 
+PATIENT_ROOT = (QueryLevel.PATIENT, QueryLevel.STUDY, QueryLevel.SERIES, QueryLevel.IMAGE)
+STUDY_ROOT = (QueryLevel.STUDY, QueryLevel.SERIES, QueryLevel.IMAGE)
+"""Levels of the model, from its root (PS3.4 C.6.2)."""
 UNIQUE_KEYS = {
+    QueryLevel.PATIENT: "PatientID",
     QueryLevel.STUDY: "StudyInstanceUID",
     QueryLevel.SERIES: "SeriesInstanceUID",
     QueryLevel.IMAGE: "SOPInstanceUID",
 }
 
-STUDY_KEYS = {
-    "StudyInstanceUID": "UI",
-    "StudyDate": "DA",
-    "StudyTime": "TM",
-    "AccessionNumber": "SH",
+PATIENT_KEYS = {
     "PatientName": "PN",
     "PatientID": "LO",
     "IssuerOfPatientID": "LO",
     "PatientBirthDate": "DA",
     "PatientSex": "CS",
+    "NumberOfPatientRelatedStudies": "IS",
+    "NumberOfPatientRelatedSeries": "IS",
+    "NumberOfPatientRelatedInstances": "IS",
+}
+STUDY_KEYS = PATIENT_KEYS | {
+    "StudyInstanceUID": "UI",
+    "StudyDate": "DA",
+    "StudyTime": "TM",
+    "AccessionNumber": "SH",
     "StudyID": "SH",
     "StudyDescription": "LO",
     "ReferringPhysicianName": "PN",
@@ -56,10 +65,70 @@ IMAGE_KEYS = {
     "Columns": "US",
 }
 KEYS = {
+    QueryLevel.PATIENT: PATIENT_KEYS,
     QueryLevel.STUDY: STUDY_KEYS,
     QueryLevel.SERIES: STUDY_KEYS | SERIES_KEYS,
     QueryLevel.IMAGE: STUDY_KEYS | SERIES_KEYS | IMAGE_KEYS,
 }
+
+SERIES_IN_FILE = frozenset(
+    {
+        "SeriesDate",
+        "SeriesTime",
+        "ProtocolName",
+        "Laterality",
+        "PatientPosition",
+        "FrameOfReferenceUID",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "StationName",
+        "InstitutionName",
+        "PerformingPhysicianName",
+        "OperatorsName",
+        "PerformedProcedureStepID",
+        "PerformedProcedureStepDescription",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+        "RequestAttributesSequence",
+    }
+)
+IMAGE_IN_FILE = frozenset(
+    {
+        "ImageType",
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "AcquisitionDate",
+        "AcquisitionTime",
+        "AcquisitionNumber",
+        "ContentDate",
+        "ContentTime",
+        "NumberOfFrames",
+        "BitsAllocated",
+        "ContentTemplateSequence",
+        "ConceptNameCodeSequence",
+        "CompletionFlag",
+        "VerificationFlag",
+        "PreliminaryFlag",
+        "VerifyingObserverSequence",
+        "ReferencedRequestSequence",
+        "PredecessorDocumentsSequence",
+        "CurrentRequestedProcedureEvidenceSequence",
+        "ReferencedSeriesSequence",
+        "ContentLabel",
+        "ContentDescription",
+        "ContentCreatorName",
+        "SegmentationType",
+        "SegmentSequence",
+    }
+)
+"""Of SR and SEG those that IHE AI Results queries for (RAD-137), and what viewers list images by."""
+IN_FILE = {
+    QueryLevel.PATIENT: frozenset[str](),
+    QueryLevel.STUDY: frozenset[str](),
+    QueryLevel.SERIES: SERIES_IN_FILE,
+    QueryLevel.IMAGE: SERIES_IN_FILE | IMAGE_IN_FILE,
+}
+"""Attributes that the catalog does not hold: they are read from the file of the image, or of one image of a series."""
 
 PRIVATE_GROUP, PRIVATE_CREATOR = 0x0099, "NODUS 1.0"
 JOB_KEYS: dict[str, tuple[int, str]] = {
@@ -75,11 +144,17 @@ JOB_KEYS: dict[str, tuple[int, str]] = {
     "Attempts": (0x0A, "IS"),
     "Delivery": (0x0B, "LO"),
     "ModelVersion": (0x0C, "LO"),
+    "Failure": (0x0E, "LO"),
+    "FailureText": (0x0F, "LT"),
+    "StepUID": (0x10, "UI"),
     "QueueDepth": (0x0D, "IS"),
+    "FailedJobs": (0x11, "IS"),
+    "StorageLeft": (0x12, "IS"),
+    "LastEvents": (0x13, "LT"),
 }
-"""Name to element and VR in the private block of a study: how far its analysis is."""
-
-Value = str | int | None | Sequence[str]
+"""Name to element and VR in the private block of a study: how far its analysis is, and what only admins are told."""
+ADMIN_KEYS = ("QueueDepth", "FailedJobs", "StorageLeft", "LastEvents")
+"""Of these: what the node knows of itself; the same in each answer, and never matched."""
 
 
 @dataclass(frozen=True)
@@ -91,72 +166,36 @@ class Query:
     """Keyword to value; several values are joined by a backslash."""
     job_keys: Mapping[str, str] = field(default_factory=dict)
     """The same for JOB_KEYS."""
+    in_file: Mapping[str, Key] = field(default_factory=dict)
+    """What IN_FILE has of the level."""
+    together: bool = False
+    """Study Date and Study Time are one range; by extended negotiation only."""
 
     def selects(self, row: Mapping[str, Value]) -> bool:
         """Whether one entity matches every key."""
         known = KEYS[self.level]
-        public = all(matches(known[name], key, row.get(name)) for name, key in self.keys.items() if name in known)
-        return public and all(matches(JOB_KEYS[name][1], key, row.get(name)) for name, key in self.job_keys.items())
+        names = [name for name in self.keys if name in known and not (self.is_one_range and name in _DATE_AND_TIME)]
+        return (
+            all(matches(known[name], self.keys[name], row.get(name)) for name in names)
+            and all(matches(JOB_KEYS[name][1], key, row.get(name)) for name, key in self.job_keys.items())
+            and (not self.is_one_range or self._matches_range(row))
+            and selects(self.in_file, row)
+        )
+
+    @property
+    def is_one_range(self) -> bool:
+        """Whether date and time are to be matched together."""
+        return self.together and all(self.keys.get(name) for name in _DATE_AND_TIME)
+
+    def _matches_range(self, row: Mapping[str, Value]) -> bool:
+        asked, known = ([str(of.get(name) or "") for name in _DATE_AND_TIME] for of in (self.keys, row))
+        return matches_together(*asked, *known)
+
+    def lacks_unique_keys(self, levels: tuple[QueryLevel, ...]) -> bool:
+        """Whether a level above has not exactly one value of its unique key, as hierarchical queries must have
+        (PS3.4 C.4.1.2.1)."""
+        above = (self.keys.get(UNIQUE_KEYS[level], "") for level in levels[: levels.index(self.level)])
+        return any(not value or set(value) & set("*?\\") for value in above)
 
 
-def matches(vr: str, key: str, value: Value) -> bool:
-    """Whether a value matches one key. An empty key matches everything; an empty value only an empty or `*` key."""
-    if key == "" or (key.strip("*") == "" and vr not in ("DA", "TM", "DT", "UI", "IS", "US")):
-        return True
-    if value is None or value == "" or value == ():
-        return False
-    if not isinstance(value, (str, int)):
-        return any(matches(vr, key, each) for each in value)
-    return _MATCHERS.get(vr, _matches_text)(key, str(value))
-
-
-def _matches_uid(key: str, value: str) -> bool:
-    return value in key.split("\\")
-
-
-def _matches_number(key: str, value: str) -> bool:
-    try:
-        return int(key) == int(value)
-    except ValueError:
-        return False
-
-
-def _matches_range(key: str, value: str) -> bool:
-    """Single value or range of DA, TM or DT (PS3.4 C.2.2.2.5); a shorter bound covers all that begins with it."""
-    plain = value.replace(":", "").replace(".", "")
-    if "-" not in key:
-        return plain.startswith(key.replace(":", "").replace(".", ""))
-    low, high = (bound.strip().replace(":", "").replace(".", "") for bound in key.split("-", 1))
-    return plain >= low and (not high or plain[: len(high)] <= high)
-
-
-def _matches_text(key: str, value: str) -> bool:
-    """Single value or wild card, case-sensitive."""
-    return any(_wild(each).fullmatch(value) for each in key.split("\\"))
-
-
-def _matches_name(key: str, value: str) -> bool:
-    """Person name: neither case nor accents count, and any component group may match."""
-    groups = [value, *value.split("=")]
-    return any(_wild(_folded(key).rstrip("^")).fullmatch(_folded(group).rstrip("^")) for group in groups)
-
-
-def _folded(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
-
-
-def _wild(pattern: str) -> re.Pattern[str]:
-    escaped = pattern.strip().replace("[", "[[]")
-    return re.compile(fnmatch.translate(escaped), re.DOTALL)
-
-
-_MATCHERS = {
-    "UI": _matches_uid,
-    "IS": _matches_number,
-    "US": _matches_number,
-    "DA": _matches_range,
-    "TM": _matches_range,
-    "DT": _matches_range,
-    "PN": _matches_name,
-}
+_DATE_AND_TIME = ("StudyDate", "StudyTime")

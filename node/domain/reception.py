@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from node.domain.announcement import StepState, Teller
+
 
 @dataclass(frozen=True)
 class Reception:
@@ -15,6 +17,8 @@ class Reception:
     address: str
     received_at: str
     """ISO 8601, UTC: in the file when its first byte came, in the catalog when the whole of it was durable."""
+    secured: bool = False
+    """Whether it came over TLS."""
 
 
 class Ending(StrEnum):
@@ -56,6 +60,20 @@ class AssociationClosed:
     """Instances answered with success."""
     refused: int
     at: datetime
+    secured: bool = False
+    """Whether it was one over TLS."""
+    user: str = ""
+    """Who the caller proved that its user is."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller asked for, as it said itself: for whoever decides about it."""
+
+    abstract_syntaxes: tuple[str, ...] = ()
+    """UIDs, each once."""
+    implementation: str = ""
+    """Its implementation version name, else its implementation class UID."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,9 @@ class AssociationRefused:
     at: datetime
     count: int = 1
     """Refusals that this one stands for."""
+    wish: Wish = Wish()
+    alarming: bool = False
+    """It could not prove who it is: no TLS handshake, another's certificate, no such user."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +122,126 @@ class QueryAnswered:
     at: datetime
 
 
-ListeningEvent = AssociationOpened | AssociationClosed | AssociationRefused | InstanceRefused | QueryAnswered
+@dataclass(frozen=True)
+class Retrieved:
+    """A C-MOVE or C-GET and how it was answered."""
+
+    calling_ae_title: str
+    address: str
+    service: str
+    level: str
+    """Empty where it had none that is known, or was not looked at."""
+    destination: str
+    """Of a C-MOVE: the AE title it named."""
+    instances: int
+    """Sub-operations."""
+    ended: tuple[tuple[str, str, int], ...]
+    """(Study Instance UID, how, instances) of the sub-operations that ended."""
+    status: int
+    """The last one that was sent."""
+    at: datetime
+
+
+@dataclass(frozen=True)
+class StepRequestRefused:
+    """A request about a procedure step that was not granted."""
+
+    calling_ae_title: str
+    address: str
+    operation: str
+    sop_instance_uid: str
+    status: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class AuditLogUsed:
+    """An admin was shown what the node knows of itself, its audit trail included (PS3.15 A.5.3.2)."""
+
+    calling_ae_title: str
+    address: str
+    keys: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class CommitmentReported:
+    """A destination answered on an association of its own: it was told that we have its answer."""
+
+    calling_ae_title: str
+    address: str
+    transaction_uid: str
+    committed: tuple[str, ...]
+    """SOP Instance UIDs, of those that it was asked about."""
+    failed: tuple[tuple[str, int], ...]
+    """(SOP Instance UID, Failure Reason), of those that it was asked about."""
+    at: datetime
+
+
+@dataclass(frozen=True)
+class CommitmentReportRefused:
+    """An answer to what nobody asked, or not of this caller."""
+
+    calling_ae_title: str
+    address: str
+    transaction_uid: str
+    status: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class CountTold:
+    """A modality or an archive told how many instances a study has, and was told that we have it."""
+
+    calling_ae_title: str
+    address: str
+    teller: Teller
+    uid: str
+    """SOP Instance UID of the step or notification."""
+    study_instance_uid: str
+    """Empty in what follows the first of a step."""
+    state: StepState
+    series: tuple[tuple[str, int], ...]
+    """(Series Instance UID, instances)."""
+    at: datetime
+
+
+@dataclass(frozen=True)
+class CountRefused:
+    """Somebody told what cannot be taken."""
+
+    calling_ae_title: str
+    address: str
+    teller: str
+    uid: str
+    status: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class PromiseAsked:
+    """A sender asked us to keep what it sent, and was told that it will get an answer."""
+
+    calling_ae_title: str
+    address: str
+    transaction_uid: str
+    wanted: tuple[tuple[str, str], ...]
+    """(SOP Class UID, SOP Instance UID)."""
+    at: datetime
+
+
+ListeningEvent = (
+    AssociationOpened
+    | AssociationClosed
+    | AssociationRefused
+    | InstanceRefused
+    | QueryAnswered
+    | Retrieved
+    | CommitmentReportRefused
+    | StepRequestRefused
+    | AuditLogUsed
+    | CountRefused
+)
 
 
 class OpenAssociations:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from node.domain.reception import AssociationRefused
+from node.domain.reception import AssociationRefused, Wish
 
 NAMES_OF_AN_ADDRESS = 10
 """Callers of one address that are told apart within a while: who makes AE titles up gets one row for the rest."""
@@ -59,7 +59,7 @@ class Refusals:
         if _caller(refused) in self._told:
             return refused
         if sum(address == refused.address for _, address, _ in self._told) >= NAMES_OF_AN_ADDRESS:
-            refused = replace(refused, calling_ae_title="", called_ae_title="", unknown_caller=False)
+            refused = replace(refused, calling_ae_title="", called_ae_title="", unknown_caller=False, wish=Wish())
         if _caller(refused) not in self._told and len(self._told) >= CALLERS:
             refused = replace(refused, calling_ae_title="", called_ae_title="", address="", unknown_caller=False)
         return refused

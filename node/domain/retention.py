@@ -27,6 +27,11 @@ class Retention:
     """With less free than the larger of these two marks the oldest studies go; both 0: never for want of space."""
     below_free_fraction: float = 0.0
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether nothing is ever removed, but by a person."""
+        return self.after is None and not self.below_free_bytes and not self.below_free_fraction
+
     def shortage(self, free_bytes: int, total_bytes: int) -> int:
         """Bytes that must become free; 0 or less where there is enough."""
         return max(self.below_free_bytes, int(self.below_free_fraction * total_bytes)) - free_bytes

@@ -109,7 +109,7 @@ class OpenStudy:
     address: str
     series_open: int
     gapless: bool
-    """Every series in it is complete by the evidence of a gapless stack."""
+    """Every series in it is complete by the evidence of a gapless stack, or of a count."""
     revision: int
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from uuid import uuid4
 
 
 def derived_uid(*parts: str) -> str:
@@ -18,6 +19,11 @@ def derived_uid(*parts: str) -> str:
     value = value & ~(0xF << 76) | 0x8 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return f"2.25.{value}"
+
+
+def fresh_uid() -> str:
+    """Return a UID under 2.25 that nobody has used: for what happens once, such as a transaction (PS3.5 B.2)."""
+    return f"2.25.{uuid4().int}"
 
 
 @dataclass(frozen=True)

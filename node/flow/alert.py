@@ -19,6 +19,7 @@ from node.domain.alert import (
     AlertKind,
     Condition,
     begun,
+    certificate_conditions,
     disk_conditions,
     ended,
     loop_conditions,
@@ -27,7 +28,6 @@ from node.domain.clock import Clocks
 from node.domain.delivery import back_off
 from node.errors import PeerFailed
 from node.flow.clock import steady_s
-from node.flow.enqueue import WORKER_SILENT_AFTER
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class Watch:
     clocks: Callable[[], Clocks] = read_clocks
     damaged: Callable[[], int] = lambda: 0
     """Files of the spool that cannot be read."""
+    certificates: Callable[[], Iterable[tuple[str, datetime | None]]] = tuple
+    """Files of certificates, and when each ends."""
     last: Clocks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +83,7 @@ class Watch:
             *self._disk(standing),
             *loop_conditions(self.loops()),
             *_damaged_files(self.damaged()),
+            *certificate_conditions(self.certificates(), self.clocks().wall),
         ]
 
     def _disk(self, standing: list[Alert]) -> list[Condition]:
@@ -108,7 +111,8 @@ def _damaged_files(count: int) -> list[Condition]:
 def _without_worker(session: Session) -> list[Condition]:
     now, waiting = now_of(session), alerts.waiting_since(session)
     late = waiting is not None and waiting < now - NO_WORKER_AFTER
-    return [Condition(AlertKind.NO_WORKER)] if late and not jobs.slots(session, now - WORKER_SILENT_AFTER) else []
+    alive = jobs.slots(session, now - jobs.WORKER_SILENT_AFTER)
+    return [Condition(AlertKind.NO_WORKER)] if late and not alive else []
 
 
 @dataclass(frozen=True)

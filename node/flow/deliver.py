@@ -21,6 +21,7 @@ from node.domain.breaker import BreakerState
 from node.domain.delivery import Answer, Rung, Shipment, answer_of, back_off, is_out_of_resources
 from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
+from node.flow.destinations import doubted
 from node.flow.loop import goes_on
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Delivery:
                     self._send(shipment, sending)
                     shipment = self._next()
         except PeerFailed as error:
+            doubted(self.catalog, self.to.destination, error)
             self._failed(shipment, None, str(error))
             return False
         return True

@@ -20,7 +20,6 @@ LOST_AFTER = timedelta(seconds=30)
 """A message that nobody claimed for so long is sent again."""
 LOST_WITHOUT_WORKER_AFTER = timedelta(days=365)
 """Where no worker is, it waits for the first: more of them would pile up in a broker that nobody empties."""
-WORKER_SILENT_AFTER = timedelta(seconds=20)
 
 
 def room(slots: int, in_flight: int) -> int:
@@ -41,10 +40,17 @@ def step(catalog: Catalog, publish: Callable[[int], None], now: datetime | None 
 
 
 def _next(session: Session, now: datetime) -> list[int]:
-    slots = jobs.slots(session, now - WORKER_SILENT_AFTER)
+    """Readings first, as if nothing ran in shadow: that gives way to them."""
+    slots = jobs.slots(session, now - jobs.WORKER_SILENT_AFTER)
     lost_after = LOST_AFTER if slots else LOST_WITHOUT_WORKER_AFTER
-    free = room(slots, jobs.in_flight(session, now, lost_after))
-    return jobs.publishable(session, now, lost_after, free) if free else []
+    busy = 0
+    for shadow in (False, True):
+        busy += jobs.in_flight(session, now, lost_after, shadow=shadow)
+        if free := room(slots, busy):
+            job_ids = jobs.publishable(session, now, lost_after, free, shadow=shadow)
+            if job_ids:
+                return job_ids
+    return []
 
 
 def _publish(catalog: Catalog, publish: Callable[[int], None], job_id: int) -> None:

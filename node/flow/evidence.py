@@ -1,15 +1,17 @@
 """What is seen of open series and studies at one moment, and whether it is enough to count them as complete."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from node.domain.announcement import NOBODY_TOLD, Count, Tally
 from node.domain.completeness import Activity, Evidence, Grounds, Patience, evidence, patience_of
 from node.domain.instance import InstanceHeader
 from node.domain.peers import Sender
 from node.domain.reception import OpenAssociations
 from node.domain.stack import stack_of
 from node.domain.study import OpenSeries, OpenStudy
+from node.flow.routing import Router
 
 Open = OpenSeries | OpenStudy
 
@@ -32,12 +34,15 @@ class Watch:
     associations: OpenAssociations
     now: datetime
     listening_since: datetime
+    router: Router = field(default_factory=Router)
+    prior_wait: timedelta = timedelta(0)
+    """How long a reading waits for earlier exams that an archive may have; 0: none is asked."""
 
-    def evidence(self, one: Open, shape: Callable[[], Shape]) -> Evidence | None:
+    def evidence(self, one: Open, shape: Callable[[], Shape], tally: Tally = Tally.UNKNOWN) -> Evidence | None:
         """Why it is complete, if it is. `shape` is asked last."""
         first, last = self._times(one)
         released = self.associations.done(one.last_association_id, one.calling_ae_title, one.address)
-        activity = Activity(first, last, gapless=True, released=released)
+        activity = Activity(first, last, gapless=True, released=released, tally=tally)
         patience = self._patience(one)
         why = evidence(activity, patience, self.now)
         if why is Evidence.GAPLESS:
@@ -46,7 +51,7 @@ class Watch:
             why = evidence(activity, patience, self.now)
         return why
 
-    def grounds(self, one: Open, images: int, gap: str) -> Grounds:
+    def grounds(self, one: Open, images: int, gap: str, count: Count = NOBODY_TOLD) -> Grounds:
         """What there is to say about the evidence."""
         first, last = self._times(one)
         patience = self._patience(one)
@@ -59,6 +64,8 @@ class Watch:
             gapless_quiet_s=patience.gapless_quiet.total_seconds(),
             enough_quiet_s=patience.quiet.total_seconds(),
             hard_cap_s=patience.hard_cap.total_seconds(),
+            expected=count.expected,
+            told_by=count.told_by,
         )
 
     def _times(self, one: Open) -> tuple[datetime, datetime]:

@@ -66,6 +66,10 @@ class Inbox:
                 before = ahead or self._last_gap_at <= begun_at
                 self._incomplete_since = None if before else begun_at
 
+    def known_until(self, now: datetime) -> datetime:
+        """The same, of what came before we ran, too: nothing is sure before the whole spool has been read."""
+        return datetime.min.replace(tzinfo=UTC) if self._incomplete_since else self.registered_until(now)
+
     def registered_until(self, now: datetime) -> datetime:
         """The moment up to which the catalog knows everything that came."""
         with self._lock:

@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
@@ -14,18 +16,26 @@ from node.catalog import audit, peers
 from node.catalog import journal as read_so_far
 from node.catalog.session import Catalog
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
-from node.domain.peers import host_network
 from node.domain.reception import (
     AssociationClosed,
     AssociationOpened,
     AssociationRefused,
+    AuditLogUsed,
+    CommitmentReported,
+    CommitmentReportRefused,
+    CountRefused,
+    CountTold,
     Ending,
     InstanceRefused,
     ListeningEvent,
     OpenAssociations,
+    PromiseAsked,
     QueryAnswered,
+    Retrieved,
+    StepRequestRefused,
 )
 from node.domain.study import Arrival
+from node.flow import commit, counts, forward_commit, promise, retrieve
 from node.flow.inbox import Inbox
 from node.journal import Journaled, JournalReader, JournalWriter, Part
 from node.metrics import Metrics
@@ -158,13 +168,16 @@ def _write(session: Session, event: Journaled) -> None:
             "ending": str(event.ending),
             "stored": event.stored,
             "refused": event.refused,
+            **({"tls": True} if event.secured else {}),
+            **({"user": event.user} if event.user else {}),
         }
         _append(session, EventKind.ASSOCIATION_CLOSED, outcome, event, detail)
     elif isinstance(event, AssociationRefused):
         detail = {"called": event.called_ae_title, "reason": event.reason, "count": event.count}
-        _append(session, EventKind.ASSOCIATION_REFUSED, EventOutcome.SERIOUS_FAILURE, event, detail)
+        kind = EventKind.SECURITY_ALERT if event.alarming else EventKind.ASSOCIATION_REFUSED
+        _append(session, kind, EventOutcome.SERIOUS_FAILURE, event, detail)
         if event.unknown_caller:
-            peers.refused(session, event.calling_ae_title, host_network(event.address), event.at, event.count)
+            peers.refused(session, event)
     elif isinstance(event, InstanceRefused):
         detail = {
             "association": event.association_id,
@@ -173,10 +186,31 @@ def _write(session: Session, event: Journaled) -> None:
             "reason": event.reason,
         }
         _append(session, EventKind.INSTANCE_REFUSED, EventOutcome.MINOR_FAILURE, event, detail)
-    elif isinstance(event, QueryAnswered):
-        outcome = EventOutcome.MINOR_FAILURE if event.status else EventOutcome.SUCCESS
-        detail = {"level": event.level, "answers": event.answers, "status": f"0x{event.status:04X}"}
-        _append(session, EventKind.QUERY_ANSWERED, outcome, event, detail)
+    else:
+        _TAKERS[type(event)](session, event)
+
+
+def _audit_log_used(session: Session, event: AuditLogUsed) -> None:
+    _append(session, EventKind.AUDIT_USED, EventOutcome.SUCCESS, event, {"keys": " ".join(event.keys)})
+
+
+def _step_request_refused(session: Session, event: StepRequestRefused) -> None:
+    status = f"0x{event.status:04X}"
+    detail: Detail = {"operation": event.operation, "sop_instance_uid": event.sop_instance_uid, "status": status}
+    _append(session, EventKind.STEP_REQUEST_REFUSED, EventOutcome.MINOR_FAILURE, event, detail)
+
+
+_TAKERS: dict[type, Callable[[Session, Any], None]] = {
+    QueryAnswered: retrieve.asked,
+    Retrieved: retrieve.asked,
+    CommitmentReported: forward_commit.reported,
+    CommitmentReportRefused: commit.report_refused,
+    CountTold: counts.told,
+    CountRefused: counts.refused,
+    PromiseAsked: promise.asked,
+    StepRequestRefused: _step_request_refused,
+    AuditLogUsed: _audit_log_used,
+}
 
 
 def _append(session: Session, kind: EventKind, outcome: EventOutcome, event: Journaled, detail: Detail) -> None:

@@ -16,6 +16,8 @@ from node.domain.audit import Detail, Event, EventKind
 from node.domain.clock import Clocks
 from node.domain.retention import Finished, Retention, Why, going
 from node.flow.loop import goes_on
+from node.pictures import strips_in
+from node.quarantine import jobs_in_quarantine, quarantined
 from node.removal import remove
 from node.spool import Spool, sync_directory
 
@@ -95,6 +97,8 @@ class Retain:
         self._bring_back(stayed)
         for path in purged.results:
             self._remove_result(path)
+        for job_id in purged.jobs:
+            self._remove_quarantined(job_id)
         log.info("files of a study were removed", extra={"study": study.study_instance_uid, "why": why})
         return replace(purged, images=tuple(path for path in purged.images if path not in stayed))
 
@@ -111,12 +115,17 @@ class Retain:
 
     def _remove_result(self, path: str) -> None:
         file = self.data / path
-        file.unlink(missing_ok=True)
+        for each in (file, *strips_in(file.parent)):
+            each.unlink(missing_ok=True)
         with suppress(OSError):  # others are in it
             for folder in (file.parent, file.parent.parent):
                 if folder != self.data / "results":
                     folder.rmdir()
         sync_directory(self.data / "results")
+
+    def _remove_quarantined(self, job_id: int) -> None:
+        for file in quarantined(self.data, job_id):
+            file.unlink(missing_ok=True)
 
     def _sweep_daily(self) -> None:
         """Remove what a crash left behind: at the start, then once a day."""
@@ -132,6 +141,7 @@ class Retain:
         if purged:
             self._sweep_spool()
             self._sweep_results()
+            self._sweep_quarantine()
         for message in (self.data / "broker" / "messages").glob("*.msg"):
             with suppress(FileNotFoundError):
                 if message.stat().st_mtime < (now - MESSAGE_STALE_AFTER).timestamp():
@@ -156,6 +166,13 @@ class Retain:
                 gone = retention.purged_results(session, job_ids[first : first + AT_ONCE])
             for path in gone:
                 self._remove_result(path)
+
+    def _sweep_quarantine(self) -> None:
+        job_ids = jobs_in_quarantine(self.data)
+        with self.catalog.reading() as session:
+            gone = retention.jobs_of_purged(session, job_ids)
+        for job_id in gone:
+            self._remove_quarantined(job_id)
 
 
 def _event(study: Finished, why: Why, purged: Purged) -> Event:

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+from collections.abc import Collection
 from io import BytesIO
 from typing import Any, BinaryIO, cast
 
@@ -19,8 +20,8 @@ FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 """...the shared and per-frame groups of a multi-frame image, which hold its geometry."""
 
 
-def read_elements(file: BinaryIO, transfer_syntax_uid: str) -> Dataset:
-    """Walk a data set from the file's position to its end; keep everything but long values.
+def read_elements(file: BinaryIO, transfer_syntax_uid: str, whole: Collection[int] = FUNCTIONAL_GROUPS) -> Dataset:
+    """Walk a data set from the file's position to its end; keep everything but long values of other tags than `whole`.
 
     Raises BadInput when the bytes do not parse, or end before the last element does. A deflated data set is inflated
     as it is walked. Neither costs a copy of the pixels.
@@ -29,7 +30,7 @@ def read_elements(file: BinaryIO, transfer_syntax_uid: str) -> Dataset:
     if syntax == DeflatedExplicitVRLittleEndian:
         file = inflated(file)
     try:
-        elements = _walk(file, syntax)
+        elements = _walk(file, syntax, whole)
     except BadInput:
         raise
     except Exception as error:
@@ -37,7 +38,7 @@ def read_elements(file: BinaryIO, transfer_syntax_uid: str) -> Dataset:
     return elements
 
 
-def _walk(file: BinaryIO, syntax: UID) -> Dataset:
+def _walk(file: BinaryIO, syntax: UID, whole: Collection[int]) -> Dataset:
     start = file.tell()
     end = file.seek(0, os.SEEK_END)
     if start == end:
@@ -56,7 +57,7 @@ def _walk(file: BinaryIO, syntax: UID) -> Dataset:
             raise BadInput("The data set ends before its last element does.")
         if not (isinstance(element, RawDataElement) and element.value is None and element.length):
             elements[element.tag] = element
-        elif element.tag in FUNCTIONAL_GROUPS:
+        elif element.tag in whole:
             elements[element.tag] = element._replace(value=_bytes_at(file, element.value_tell, element.length))
     if done != end:
         raise BadInput("The data set ends inside the head of an element.")

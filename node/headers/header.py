@@ -26,26 +26,30 @@ CT_SOP_CLASSES = frozenset(
 
 def read_header(path: Path) -> InstanceHeader:
     """Header of a Part 10 file. Raises BadInput when it does not parse or names no instance, series or study."""
+    syntax = transfer_syntax_of(path)
+    with path.open("rb") as file:
+        skip_meta(file)
+        return header_of(read_elements(file, syntax), syntax)
+
+
+def transfer_syntax_of(path: Path) -> str:
+    """Of a Part 10 file. Raises BadInput where it is none."""
     try:
-        syntax = str(read_file_meta_info(path).TransferSyntaxUID)
+        return str(read_file_meta_info(path).TransferSyntaxUID)
     except (InvalidDicomError, AttributeError, EOFError, ValueError) as error:
         raise BadInput("The file has no readable file meta.") from error
-    with path.open("rb") as file:
-        file.seek(128 + 4)
-        _skip_meta(file)
-        return header_of(read_elements(file, syntax), syntax)
 
 
 def data_set_digest(path: Path) -> str:
     """SHA-256 of the data set of a Part 10 file, hex: the same whatever file meta stands before it."""
     with path.open("rb") as file:
-        file.seek(128 + 4)
-        _skip_meta(file)
+        skip_meta(file)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _skip_meta(file: BinaryIO) -> None:
-    """Move from the start of the file meta to the data set (PS3.10 7.1: the group length comes first)."""
+def skip_meta(file: BinaryIO) -> None:
+    """Move to the data set of a Part 10 file (PS3.10 7.1: the group length comes first). Raises BadInput."""
+    file.seek(128 + 4)
     head = file.read(12)
     if head[:4] != b"\x02\x00\x00\x00":
         raise BadInput("The file meta has no group length.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture import code_map
+from tests.architecture import code_map, conformance
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for package in ("node", "workers") for path in (ROOT / package).rglob("*.py") if path.stat().st_size]
@@ -22,6 +22,10 @@ def test_every_module_says_in_one_line_what_it_is(path: Path) -> None:
 
 def test_the_code_map_says_of_every_module_what_it_says_of_itself() -> None:
     assert code_map.in_readme() == code_map.code_map(), "python -m tests.architecture.code_map writes it anew"
+
+
+def test_the_conformance_statement_lists_the_contexts_that_the_code_has() -> None:
+    assert conformance.stated() == conformance.made(), "python -m tests.architecture.conformance writes them anew"
 
 
 def test_nothing_is_called_after_what_it_is_not() -> None:

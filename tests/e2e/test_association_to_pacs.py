@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from node.domain.delivery import SENDING_ORDER
 from node.domain.eligibility import judge
 from node.headers import read_header
 from tests import dcmqi
@@ -81,12 +82,12 @@ class Site:
 
 @contextmanager
 def site(folder: Path, **settings: object) -> Iterator[Site]:
-    """Orthanc gets SEG, SR and SC; storescp, which takes only what every old PACS takes, the same."""
+    """Orthanc gets every kind of result; storescp, which takes only what every old PACS takes, is offered the same."""
     with ExitStack() as stack:
         (folder / "orthanc").mkdir()
         archive = stack.enter_context(orthanc(folder / "orthanc"))
         viewer = stack.enter_context(storescp(folder / "viewer", "-aet", "VIEWER", "-xf", _old_pacs(folder), "Old"))
-        everything = ["SEG", "SR", "SC"]
+        everything = list(map(str, SENDING_ORDER))
         destinations = [
             {"ae_title": "ORTHANC", "host": "127.0.0.1", "port": archive.port, "results": everything},
             {"ae_title": "VIEWER", "host": "127.0.0.1", "port": viewer.port, "results": everything},
@@ -131,8 +132,9 @@ def test_a_chest_ct_goes_in_and_a_report_and_a_segmentation_come_back(
 
 
 def the_archive_has_what_the_catalog_says(here: Site, job: dict[str, Any], scan: list[Path], folder: Path) -> None:
-    """SEG voxel-identical to the masks, SR numbers those of the catalog, both without an error of dciodvfy."""
-    files = {each: _from_archive(here.archive, each, folder) for each in (COMPREHENSIVE_3D_SR, SEG)}
+    """SEG voxel-identical to the masks, SR numbers those of the catalog, every kind without an error of dciodvfy."""
+    files = {each: _from_archive(here.archive, each, folder) for each in here.archive.instances().values()}
+    assert len(files) == len(SENDING_ORDER)
     for path in files.values():
         assert not [line for line in _dciodvfy(path) if line.startswith("Error")]
     reading = pipeline.read(scan, judge(map(read_header, scan)))

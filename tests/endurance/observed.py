@@ -7,6 +7,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from node.catalog import tables
+from node.domain.completeness import Evidence
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 from node.domain.study import Completeness
@@ -32,6 +33,7 @@ def _some(*tests: Any) -> Callable[[Nodus], bool]:
 
 
 is_analysing = _some(tables.job.c.state == JobState.RUNNING)
+closes_by_quiet = _some(tables.study.c.evidence == Evidence.QUIET)
 holds_results = _some(tables.outbox.c.state == OutboxState.HELD)
 is_delivering = _some(tables.outbox.c.state == OutboxState.DUE)
 would_lose_a_job = _some(tables.job.c.state.in_(ACTIVE), tables.job.c.attempts >= PATIENCE_OF_A_JOB)

@@ -23,7 +23,7 @@ from tests.servers.processes import end
 
 SENDERS = [{"network": "127.0.0.0/8", "gapless_quiet_s": 0.3, "quiet_s": 8.0}]
 """A modality whose association was cut must be back before its study counts as complete."""
-LEASE_S = 5.0
+LEASE_S = 10.0
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """For torch: a reading must not take the processors from what is measured."""
 KEEP = "keep"

@@ -4,6 +4,7 @@ In the end nothing is lost, doubled or stuck (checks.py), and in a full run the 
 (vitals.py) is flat and throughput as at the start; a short run tells both without a verdict.
 """
 
+import math
 import random
 import threading
 import time
@@ -52,9 +53,10 @@ class Report:
     absences: int = 0
     """Times that the flapping PACS was killed."""
     first_per_s: float = 0.0
-    """Studies acknowledged a second in the first quarter."""
+    """Studies acknowledged a second in the first quarter of those sent while all of the node was at work."""
     last_per_s: float = 0.0
     memory: Mapping[str, list[Sample]] = field(default_factory=dict)
+    """Since half of the studies were sent."""
     wrongs: list[str] = field(default_factory=list)
     folder: Path | None = None
     """Kept when something is wrong."""
@@ -75,6 +77,8 @@ class Report:
 
     def losses(self) -> Iterator[str]:
         """What a full run found of throughput and memory that must not be."""
+        if self._is_full and not self.first_per_s:
+            yield "throughput says nothing: everything was sent before all of the node was at work"
         if self._is_full and self._is_slower:
             yield f"{self._throughput}: below the start"
         for name, samples in self.memory.items():
@@ -100,12 +104,13 @@ def soak(report: Report, chest: Chest, say: Callable[[str], None]) -> Report:
     with site(report.setup, report.seed, WORKERS) as here:
         eventually(lambda: observed.workers(here.node), 120.0, "a worker is there")
         with watching(here) as report.memory, flapping(here.pacs[FLAPPING], rng) as absences:
-            send_all(here, exams(report, chest, rng), ledger, say)
+            busy_since = send_all(here, exams(report, chest, rng), ledger, say)
             say("everything is acknowledged; waiting for the last reading")
             eventually(lambda: observed.jobs_under_way(here.node) == 0, ANALYSED_WITHIN_S, "every job is done")
         report.wrongs = settled(here) + wrongs(here, ledger)
         here.stop()
-        report.first_per_s, report.last_per_s = throughput(ledger.finished_at)
+        report.first_per_s, report.last_per_s = throughput(ledger.finished_at, busy_since)
+        report.memory = {name: warm(samples, ledger.finished_at) for name, samples in report.memory.items()}
         report.wrongs += [*nobody_is_left_behind(here), *report.losses()]
         report.folder, report.absences = here.folder, len(absences)
         if not report.wrongs:
@@ -123,20 +128,28 @@ def exams(report: Report, chest: Chest, rng: random.Random) -> Iterator[Exam]:
     return (make(f"{number}") for number, make in enumerate(makers, start=1))
 
 
-def send_all(here: Site, what: Iterator[Exam], ledger: Ledger, say: Callable[[str], None]) -> None:
-    """From all senders at once, as fast as the node takes it."""
+def send_all(here: Site, what: Iterator[Exam], ledger: Ledger, say: Callable[[str], None]) -> float:
+    """From all senders at once, as fast as the node takes it; returns since when all of it is at work."""
     queue = _Shared(what)
     senders = [Modality(here.node.dicom_port, queue, ledger, pause_s=0.0) for _ in range(SENDERS)]
     begun = time.monotonic()
     for each in senders:
         each.start()
-    told = 0
+    told, busy_since = 0, math.inf
     while any(each.is_alive() for each in senders):
-        ledger.wait_for(1000, within_s=5.0)
+        ledger.wait_for(1000, within_s=0.5 if busy_since == math.inf else 5.0)
+        if busy_since == math.inf and _is_busy(here):
+            busy_since = time.monotonic()
         if ledger.finished >= told + 100:
             told = ledger.finished
             say(f"{told} studies acknowledged, {time.monotonic() - begun:.0f} s")
     assert not any(each.failure for each in senders), [each.failure for each in senders]
+    return busy_since
+
+
+def _is_busy(here: Site) -> bool:
+    """Whether workers read, and studies come to their end as fast as others begin."""
+    return observed.is_analysing(here.node) and observed.closes_by_quiet(here.node)
 
 
 class _Shared(Iterator[Exam]):
@@ -172,8 +185,19 @@ def flapping(pacs: Program, rng: random.Random) -> Iterator[list[float]]:
         thread.join()
 
 
-def throughput(finished_at: list[float]) -> tuple[float, float]:
-    """Studies a second in the first and in the last quarter, from the moments when they were finished."""
-    quarter = len(finished_at) // 4
-    first, last = finished_at[quarter] - finished_at[0], finished_at[-1] - finished_at[-1 - quarter]
-    return quarter / first, quarter / last
+def warm(samples: list[Sample], finished_at: list[float]) -> list[Sample]:
+    """Samples since half of the studies were there: until then caches fill, and the heap grows to what a rush needs."""
+    return [sample for sample in samples if sample[0] >= finished_at[len(finished_at) // 2]] or samples[-1:]
+
+
+def throughput(finished_at: list[float], since: float) -> tuple[float, float]:
+    """Studies a second in the first and in the last quarter of those that were finished since a moment.
+
+    Before that moment, when all of the node is at work, reception has the processors for itself, and no end compares
+    with that. Zero where hardly any came after it.
+    """
+    counted = [moment for moment in finished_at if moment >= since]
+    quarter = len(counted) // 4
+    if not quarter:
+        return 0.0, 0.0
+    return quarter / (counted[quarter] - counted[0]), quarter / (counted[-1] - counted[-1 - quarter])

@@ -1,6 +1,7 @@
 """The checks of a campaign see what they are for."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,6 +133,22 @@ def test_a_full_soak_fails_where_throughput_or_memory_do_not_hold(
     with pytest.raises(SystemExit) as ended:
         conclude([report])
     assert bool(ended.value.code) == bool(wrong)
+
+
+def test_memory_is_judged_since_half_of_the_studies_were_there() -> None:
+    samples = [(float(second), 100.0 + min(second, 50)) for second in range(100)]
+    assert not trend(samples).flat
+    assert trend(soak.warm(samples, [0.0, 10.0, 50.0, 60.0])).flat
+    assert soak.warm(samples, [0.0, 500.0]) == [(99.0, 150.0)]
+
+
+def test_throughput_is_compared_under_the_same_load_until_all_is_at_work_nothing_counts() -> None:
+    alone, beside = [0.1 * k for k in range(100)], [10 + k for k in range(40)]
+    assert soak.throughput([*alone, *beside], since=10) == (1.0, 1.0)
+    assert soak.throughput([*alone, *beside, *(49 + 2 * k for k in range(1, 41))], since=10) == (1.0, 0.5)
+    assert soak.throughput(alone, since=math.inf) == (0.0, 0.0)
+    unknown = soak.Report(EMBEDDED, 1, 1000, 0)
+    assert [loss.startswith("throughput says nothing") for loss in unknown.losses()] == [True]
 
 
 @pytest.mark.parametrize(

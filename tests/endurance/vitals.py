@@ -16,7 +16,7 @@ GROWTH, GROWTH_MIB = 0.10, 16.0
 """More than both, from the first quarter to the last, is not flat."""
 
 Sample = tuple[float, float]
-"""Seconds, MiB."""
+"""Moment in seconds of the clock that nobody sets, MiB."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ def trend(samples: list[Sample]) -> Trend:
 def watching(site: Site) -> Iterator[Mapping[str, list[Sample]]]:
     """Samples of every process until the end of the block, by what it is."""
     samples: dict[str, list[Sample]] = defaultdict(list)
-    enough, begun = threading.Event(), time.monotonic()
+    enough = threading.Event()
 
     def watch() -> None:
         while not enough.wait(SAMPLE_EVERY_S):
             for name, pid in _processes(site):
                 if mib := resident_mib(pid):
-                    samples[name].append((time.monotonic() - begun, mib))
+                    samples[name].append((time.monotonic(), mib))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -1,10 +1,16 @@
-"""Nodes that many tests share: one on SQLite, one on PostgreSQL."""
+"""Nodes that many tests share: one on SQLite, one on PostgreSQL; and where a worker works."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from node.catalog import installation
+from node.catalog.session import Catalog
+from node.settings import Settings
+from tests.conftest import AUDIT_KEY
 from tests.servers import Nodus, nodus
+from workers.workplace import Workplace
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,15 @@ def node(request: pytest.FixtureRequest) -> Nodus:
     """A running node on each database; other tests have sent to it, and will."""
     shared: Nodus = request.getfixturevalue(f"{request.param.replace('postgresql', 'postgres')}_node")
     return shared
+
+
+@pytest.fixture
+def workplace(catalog: Catalog, database_url: str, data: Path) -> Iterator[Workplace]:
+    """Where a worker of this node works."""
+    with catalog.writing() as session:
+        installation.make(session)
+    (data / "audit.key").write_bytes(AUDIT_KEY)
+    (data / "audit.key").chmod(0o600)
+    place = Workplace(Settings(data=data, database_url=database_url))
+    yield place
+    place.catalog.close()

@@ -3,30 +3,35 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import evt
+from pynetdicom import AE, build_role, evt, sop_class
 from pynetdicom.events import Event
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from node.dicom import contexts
 from node.dicom.places import Places
 from node.dicom.store_scp import Listening, StoreSCP
+from node.dicom.upper_layer.acceptor import Door
 from node.dicom.upper_layer.association import StreamingAssociation
 from node.dicom.upper_layer.provider import LONGEST_COMMAND_BYTES, LONGEST_GATHERED_BYTES, PDU_SLACK_BYTES
 from node.domain.peers import Sender, Standing
-from node.run import bind
+from node.doors import bind
 from node.spool import Spool
+from tests.architecture import conformance
 from tests.sender import COMMAND, DATA, LAST, Ended, Rejected, Scanner, _pdu, command_set
 from tests.servers import eventually
 
 KIND = (CTImageStorage, ExplicitVRLittleEndian)
 FIND = (str(StudyRootQueryRetrieveInformationModelFind), str(ImplicitVRLittleEndian))
 MAXIMUM_PDU = 4096
+MOST_CONTEXTS = 128
 QUESTIONS = 80
 BLOCKED_AFTER_S = 3.0
 """A listener that reads on makes room much faster."""
@@ -41,12 +46,11 @@ def prepared(
     spool.prepare()
     places = Places(folder / "associations", 10, 10)
     places.prepare()
-    scp = StoreSCP(
-        Listening("NODUS", MAXIMUM_PDU, 5.0, 30.0 if on_find else 5.0), spool, places, lambda _: None, lambda _: None
-    )
+    listening = Listening("NODUS", MAXIMUM_PDU, 5.0, 30.0 if on_find else 5.0, worklist_ae_title="WORKLIST")
+    scp = StoreSCP(listening, spool, places, lambda _: None, lambda _: None)
     scp.know([Sender("*", "127.0.0.0/8", Standing.ALLOWED)])
     with bind("127.0.0.1", 0, "--port") as listener:
-        scp.prepare(listener, contexts.accepted(), ((evt.EVT_C_FIND, on_find),) if on_find else ())
+        scp.prepare([Door(listener)], contexts.accepted(), ((evt.EVT_C_FIND, on_find),) if on_find else ())
         yield scp, listener.getsockname()[1]
 
 
@@ -99,6 +103,54 @@ def test_a_connection_for_which_no_thread_is_left_is_closed_and_the_next_is_hear
             with socket.create_connection(("127.0.0.1", port), 20) as connection:
                 assert connection.recv(1) == b""
         Scanner(port, [KIND]).release()
+
+
+OURS = "Accepted under `ae_title`"
+NOT_STORED = "1.2.840.10008.1.2.4.100"
+KNOWN = sorted({str(each) for each in sop_class.__dict__.values() if isinstance(each, sop_class.SOPClass)})
+"""Every SOP class that pynetdicom can name."""
+
+
+def batches(some: Iterable[Any]) -> Iterator[list[Any]]:
+    """What one association can propose, each time."""
+    left = list(some)
+    return (left[start : start + MOST_CONTEXTS] for start in range(0, len(left), MOST_CONTEXTS))
+
+
+def pairs_of(heading: str) -> set[tuple[str, str]]:
+    """(SOP class, transfer syntax) that the statement says are accepted."""
+    return {(uid, each) for uid, (_, taken) in conformance.accepted(heading).items() for each in taken}
+
+
+def negotiated(port: int, pairs: Iterable[tuple[str, str]], called: str = "NODUS") -> set[tuple[str, str]]:
+    """What of (SOP class, transfer syntax) is accepted."""
+    found: set[tuple[str, str]] = set()
+    for batch in batches(pairs):
+        one = Scanner(port, batch, called=called)
+        found |= one.accepted
+        one.release()
+    return found
+
+
+def test_what_the_conformance_statement_says_is_negotiated_and_nothing_else(tmp_path: Path) -> None:
+    said, of_worklist = pairs_of(OURS), pairs_of("Accepted under `worklist_ae_title`")
+    others = {(uid, syntax) for uid in KNOWN for syntax in (ExplicitVRLittleEndian, NOT_STORED)}
+    every = said | {(uid, syntax) for uid, _ in said for syntax in contexts.STORED_SYNTAXES} | others
+    with serving(tmp_path) as port:
+        assert negotiated(port, sorted(every)) == said
+        assert negotiated(port, sorted(of_worklist | others), "WORKLIST") == of_worklist
+
+
+def test_roles_are_negotiated_as_the_conformance_statement_says(tmp_path: Path) -> None:
+    ours = conformance.accepted(OURS)
+    with serving(tmp_path) as port:
+        for batch in batches(ours):
+            ae = AE("SCANNER")
+            roles = [build_role(uid, scu_role=True, scp_role=True) for uid in batch]
+            association = ae.associate("127.0.0.1", port, [build_context(uid) for uid in batch], "NODUS", ext_neg=roles)
+            found = {str(each.abstract_syntax): each.as_scp for each in association.accepted_contexts}
+            association.release()
+            assert found == {uid: ours[uid][0] == conformance.BOTH for uid in batch}
 
 
 def is_broken_off(one: Scanner, pdu: bytes, limit: int) -> bool:

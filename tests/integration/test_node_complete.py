@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import select, text, update
+from sqlalchemy import Table, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -47,7 +47,7 @@ def test_a_gapless_series_and_its_study_are_complete_after_three_quiet_seconds(c
     assert flow.study(STUDY)["completed_at"] == after(3)
     assert flow.rows(tables.series)[0]["evidence_detail"] == flow.study(STUDY)["evidence_detail"] == {
         "images": 64, "gap": "", "association": "released", "quiet_s": 3.0, "lasted_s": 3.0,
-        "gapless_quiet_s": 3.0, "enough_quiet_s": 15.0, "hard_cap_s": 900.0,
+        "gapless_quiet_s": 3.0, "enough_quiet_s": 15.0, "hard_cap_s": 900.0, "expected": 0, "told_by": "",
     }  # fmt: skip
     assert [entry.kind for entry in flow.audit()] == [
         "instances registered", "series complete", "job created", "study complete"
@@ -103,6 +103,29 @@ def test_a_series_whose_row_is_spoiled_fails_its_turn_and_keeps_no_other_open(ca
         complete.step(catalog, flow.associations, clock)
     assert flow.study(STUDY)["state"] == "receiving"
     assert flow.study(Series("other").study_uid)["state"] == "complete"
+
+
+def test_after_a_rush_a_turn_ends_early_the_quietest_go_first_and_those_that_fail_take_no_place(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(complete, "IN_ONE_TURN", 3)
+    flow = Flow(catalog)
+    for number in range(6):
+        flow.receive(Series(f"{number}", count=2).headers(), after(-number))
+    with catalog.writing() as session:
+        of_last = tables.instance.c.series_id == flow.rows(tables.series)[5]["id"]
+        session.execute(update(tables.instance).where(of_last).values(header={"spoiled": True}))
+    clock = Clock(lambda: after(20))
+
+    def closed(table: Table) -> list[int]:
+        return [number for number, row in enumerate(flow.rows(table)) if row["state"] == "complete"]
+
+    turns = []
+    for _ in range(3):
+        with pytest.raises(ValidationError):
+            complete.step(catalog, flow.associations, clock)
+        turns.append((closed(tables.series), closed(tables.study)))
+    assert turns == [([2, 3, 4], []), ([0, 1, 2, 3, 4], [2, 3, 4]), ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tests.flow import Flow
 from tests.sender import payload_of
 from tests.studies import Series, after
 from workers import tasks
-from workers.tasks import Workplace
+from workers.workplace import Workplace
 
 CHEST = Series(count=44)
 CORRECTED = CHEST.having(PatientName="Right^Person", PatientID="RIGHT-1", StudyDate="20240204", AccessionNumber="A2")
@@ -71,7 +71,7 @@ def named(flow: Flow) -> set[tuple[str, str]]:
     keys = {"StudyInstanceUID": STUDY, "PatientName": "", "AccessionNumber": ""}
     with flow.catalog.reading() as session:
         found = list(query.find(session, Query(QueryLevel.STUDY, keys)))
-    return {(str(each["PatientName"]), str(each["AccessionNumber"])) for each in found}
+    return {(str(each.values["PatientName"]), str(each.values["AccessionNumber"])) for each in found}
 
 
 def sent(flow: Flow) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from node.catalog import tables
 from tests.sender import Ended, Payload, Scanner, send
-from tests.servers import Nodus, Postgres, eventually, nodus
+from tests.servers import Nodus, Postgres, eventually, free_port, nodus
 from tests.studies import Series
 
 CT = [(CTImageStorage, ExplicitVRLittleEndian)]
@@ -90,11 +90,10 @@ def check_nothing_is_lost(node: Nodus, acknowledged: list[Payload]) -> None:
 
 
 def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    with nodus(tmp_path / "data", receivers=2) as node:
+    with nodus(tmp_path / "data", "--port", str(free_port()), receivers=2) as node:
         acknowledged = send_while(node, node.kill)
         assert len(acknowledged) > 15
-        node.arguments = ("--port", str(node.dicom_port))  # a supervisor starts it again at once
-        node.start()
+        node.start()  # as a supervisor would
         check_nothing_is_lost(node, acknowledged)
         assert list((node.data / "spool" / "incoming").iterdir()) == []
         assert node.json("audit", "verify")["problems"] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node.catalog import peers, tables
-from node.catalog.peers import MOST_PENDING
+from node.catalog.peers import MOST_OF_A_WISH, MOST_PENDING
 from node.catalog.session import Catalog
 from node.domain.peers import Sender, Standing, admits, decision_about
 from node.domain.reception import (
@@ -17,7 +17,9 @@ from node.domain.reception import (
     Ending,
     InstanceRefused,
     OpenAssociations,
+    Wish,
 )
+from node.domain.route import Pipeline
 from node.flow.inbox import Inbox
 from node.flow.listen import BATCH, Listener
 from node.journal import Journaled, JournalWriter, line_of
@@ -42,7 +44,7 @@ def decide(catalog: Catalog, sender: Sender) -> None:
 
 def refuse(catalog: Catalog, ae_title: str, network: str) -> None:
     with catalog.writing() as session:
-        peers.refused(session, ae_title, network, AT)
+        peers.refused(session, AssociationRefused(ae_title, "NODUS", network.partition("/")[0], "not known", True, AT))
 
 
 def known(catalog: Catalog) -> list[Sender]:
@@ -338,3 +340,30 @@ def test_a_line_that_no_row_can_hold_is_passed_over_and_told_and_the_rest_of_its
     (damaged,) = ear.flow.audit("journal damaged")
     assert json.loads(damaged.detail)["lines"] == 1
     assert ear.files() == []
+
+
+def test_what_a_stranger_asked_for_is_kept_and_grows_no_row_without_end(ear: Ear) -> None:
+    for turn in range(40):
+        wish = Wish(tuple(f"1.2.{turn}.{number}" for number in range(10)), f"MADE_UP_{turn}")
+        ear.happens(AssociationRefused("EVIL", f"AET{turn}", "10.0.0.9", "not known", True, after(turn), wish=wish))
+    (row,) = ear.flow.rows(tables.sender)
+    assert (row["refusals"], row["first_refused_at"], row["last_refused_at"]) == (40, AT, after(39))
+    assert (len(row["wish"]["kinds"]), row["wish"]["called"][-1]) == (MOST_OF_A_WISH, "AET39")
+    assert row["wish"]["kinds"][-1] == "1.2.39.9"
+
+
+def test_how_a_sender_must_come_outlasts_a_decision(catalog: Catalog) -> None:
+    strict = replace(PACS1, tls_required=True, called=("NODUS",), pipeline=Pipeline.STORE)
+    configure(catalog, strict)
+    say(catalog, "PACS1", "10.0.0.9/32", Standing.DENIED)
+    say(catalog, "PACS1", "10.0.0.9/32", Standing.ALLOWED)
+    assert known(catalog) == [strict]
+
+
+def test_a_journal_of_the_version_before_is_read(ear: Ear) -> None:
+    line = json.loads(line_of(AssociationRefused("OLD", "NODUS", "10.0.0.9", "not known", True, AT)))
+    del line["wish"]
+    (ear.journals / "20261121T000000-1-1.jsonl").write_bytes(json.dumps(line).encode() + b"\n")
+    while ear.listener.step():
+        pass
+    assert ear.flow.rows(tables.sender)[0]["ae_title"] == "OLD"

@@ -19,7 +19,7 @@ from tests.conftest import AUDIT_KEY
 from tests.flow import Flow
 from tests.studies import Series, after
 from workers import tasks
-from workers.tasks import Workplace
+from workers.workplace import Workplace
 
 CHEST = Series(count=44)
 SHORT = Series(series="short", count=9)

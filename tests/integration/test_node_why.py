@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from node.admin import state
-from node.catalog import peers
+from node.catalog import missing, peers, studies
 from node.catalog.session import Catalog
 from node.domain.peers import Sender, Standing
 from node.domain.reception import Ending
@@ -48,6 +48,23 @@ def test_an_open_study_tells_what_it_waits_for_from_its_sender(catalog: Catalog,
         "Open: 11 images, images are missing or unevenly spaced. It waits for 40 s of quiet, at the latest until "
         "05:21:07 UTC."
     )
+
+
+def test_a_study_that_lacks_images_tells_how_an_archive_was_asked(catalog: Catalog, settings: Settings) -> None:
+    flow = Flow(catalog)
+    flow.receive(CHEST.headers(range(10)))
+    assert "missing images" not in state.study(settings, CHEST.study_uid).note
+    with catalog.writing() as session:
+        (study,) = studies.open_studies(session)
+        missing.begin(session, study, "PACS", after(20))
+        missing.coming(session, study.id, ["1.2", "1.3"])
+    assert "missing images: PACS was asked once: no answer yet" in state.study(settings, CHEST.study_uid).note
+    with catalog.writing() as session:
+        missing.begin(session, study, "PACS", after(80))
+        missing.ended(session, study.id, "it took too long.")
+    told = state.study(settings, CHEST.study_uid)
+    assert "missing images: PACS was asked 2 times: it took too long." in told.note
+    assert told.data["missing"]["images"] == 2
 
 
 def test_a_complete_study_tells_what_made_it_so_and_each_series_of_it(catalog: Catalog, settings: Settings) -> None:

@@ -20,7 +20,8 @@ from node.errors import CatalogError, SettingsError
 from node.settings import Settings
 from tests.conftest import AUDIT_KEY
 from tests.servers import eventually, nodus
-from workers.tasks import Workplace, perform
+from workers.tasks import perform
+from workers.workplace import Workplace
 
 WITHOUT_AI = "import sys\nsys.modules.update(torch=None, highdicom=None)\n"
 """As a sitecustomize: Python then finds these modules as little as where they were never installed."""
@@ -107,6 +108,23 @@ def test_a_worker_on_the_files_of_another_node_ends_with_a_line_before_it_takes_
     assert announced(settings) == []
     with pytest.raises(SettingsError, match="The database is not the one"):
         perform(Workplace(settings), 1)
+
+
+def test_a_reading_leaves_the_processors_to_what_must_not_wait(settings: Settings) -> None:
+    pytest.importorskip("torch")
+    Catalog(settings.database, AUDIT_KEY).close()
+    environment = {**os.environ, **settings.environment(), "OMP_NUM_THREADS": "1", "NODUS_EMBEDDED": "1"}
+    order = [sys.executable, "-m", "workers.app"]
+    with subprocess.Popen(order, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
+        assert worker.stdin
+        eventually(lambda: announced(settings), 120.0, "the worker is prepared")
+        paths = Path(f"/proc/{worker.pid}/task").glob("*/children")
+        (child,) = [int(pid) for path in paths for pid in path.read_text().split()]
+        usual = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == usual
+        assert os.getpriority(os.PRIO_PROCESS, child) == min(usual + 5, 19)
+        worker.stdin.close()
+        assert worker.wait(30) is not None
 
 
 def test_a_worker_waits_for_the_first_start_of_its_node(

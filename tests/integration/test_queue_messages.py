@@ -3,15 +3,17 @@
 import base64
 import json
 from collections.abc import Iterator
+from errno import ENOSPC
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as redis_client
+from kombu import Connection
 
 from node.errors import Unavailable
-from node.queue import QUEUE, TASK, JobQueue
+from node.queue import QUEUE, TASK, JobQueue, settings_of
 from tests.servers import free_port, redis
 
 
@@ -71,3 +73,49 @@ def test_the_workers_register_the_task_that_the_node_names(tmp_path: Path, monke
     pytest.importorskip("torch")
     monkeypatch.setenv("NODUS_DATA", str(tmp_path))  # it reads its settings where Celery looks for it: at import
     assert TASK in import_module("workers.app").app.tasks
+
+
+def next_job(data: Path) -> int:
+    """Read a message as a worker does."""
+    settings = settings_of("filesystem://", data)
+    transport, options = settings["broker_transport"], settings["broker_transport_options"]
+    with Connection(transport=transport, transport_options=options) as connection:
+        message = connection.SimpleQueue(QUEUE).get(timeout=10)
+        message.ack()
+        return int(message.payload[0][0])
+
+
+@pytest.mark.parametrize("left", [b"", b'{"body": "W1s3'])
+def test_what_a_killed_writer_left_ends_nobody(tmp_path: Path, left: bytes) -> None:
+    queue = JobQueue("filesystem://", tmp_path)
+    (tmp_path / "broker" / "messages" / f"0_broken.{QUEUE}.msg").write_bytes(left)
+    (tmp_path / "broker" / "control" / f"{QUEUE}.exchange").write_bytes(left)
+    queue.publish(7)
+    queue.close()
+    assert next_job(tmp_path) == 7
+    assert list((tmp_path / "broker" / "messages").iterdir()) == []
+
+
+def test_nobody_reads_a_message_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, whole, seen = JobQueue("filesystem://", tmp_path), Path.write_bytes, []
+
+    def watched(path: Path, content: bytes) -> int:
+        written = whole(path, content[: len(content) // 2])
+        seen.append([each.name for each in path.parent.iterdir() if each.name.endswith(".msg")])
+        return written and whole(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", watched)
+    queue.publish(7)
+    queue.close()
+    assert (seen, next_job(tmp_path)) == ([[]], 7)
+
+
+def test_a_disk_that_takes_no_message_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(ENOSPC, "No space left on device")
+
+    queue = JobQueue("filesystem://", tmp_path)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(Unavailable, match=r"^The broker does not answer \(\w+\)\.$"):
+        queue.publish(7)
+    queue.close()

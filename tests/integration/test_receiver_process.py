@@ -10,10 +10,10 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from node import receiver
 from node.catalog import peers
 from node.domain.peers import Sender, Standing
-from node.run import bind
+from node.doors import Doors, bind
 from node.settings import Settings
 from tests.sender import Ended, Rejected, Scanner
-from tests.servers import eventually, nodus
+from tests.servers import eventually, free_port, nodus
 
 CT = [(CTImageStorage, ExplicitVRLittleEndian)]
 HERE = (Sender("*", "127.0.0.0/8", Standing.ALLOWED),)
@@ -29,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_a_receiver_ends_with_its_node_even_where_that_dies_the_moment_it_is_ready(settings: Settings) -> None:
     with bind("127.0.0.1", 0, "--port") as listener:
-        started = [receiver.start(settings, listener) for _ in range(3)]
+        started = [receiver.start(settings, Doors(listener)) for _ in range(3)]
         for process, pipe in started:
             pipe.send(receiver.Know(HERE))
             receiver.wait_until_ready(pipe)
@@ -44,7 +44,7 @@ def test_a_receiver_ends_with_its_node_even_where_that_dies_the_moment_it_is_rea
 @pytest.mark.parametrize("how", ["dies", "stops"])
 def test_a_receiver_whose_node_ends_before_it_said_who_may_send_serves_nobody(settings: Settings, how: str) -> None:
     with bind("127.0.0.1", 0, "--port") as listener:
-        process, pipe = receiver.start(settings, listener)
+        process, pipe = receiver.start(settings, Doors(listener))
         if how == "stops":
             pipe.send(receiver.Stop())
         else:
@@ -56,11 +56,10 @@ def test_a_receiver_whose_node_ends_before_it_said_who_may_send_serves_nobody(se
 
 def test_at_a_start_nobody_is_heard_whom_the_operator_denied(tmp_path: Path) -> None:
     """The settings allow everybody here; callers come from before the port is open until the node says READY."""
-    with nodus(tmp_path / "data", receivers=2) as node:
+    with nodus(tmp_path / "data", "--port", str(free_port()), receivers=2) as node:
         with node.catalog.writing() as session:
             peers.decide(session, Sender("DENIED", "127.0.0.1/32", Standing.DENIED))
         node.stop()
-        node.arguments = ("--port", str(node.dicom_port))
         heard, ready = [], threading.Event()
 
         def call() -> None:

@@ -2,74 +2,32 @@
 
 import re
 import subprocess
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
 
-from node.domain.outcome import Conclusion, Outcome
+from node.domain.exam import Purpose
 from tests import dcmqi
-from tests.builders import Scan
 from tests.peers import require
-from tests.readings import Reading, not_analysed, reading, result_request
-from workers.results import SR_LADDER, ResultRequest, encode_all, encode_seg, encode_sr
+from tests.readings import reading, result_request
+from tests.result_cases import CASES, by_rule
+from workers.results import SR_LADDER, encode_all, encode_seg, encode_sr
 
-PARTIAL = Conclusion(
-    Outcome.PARTIAL, ("The bases of the lungs were not scanned.", "The images are very noisy (140 HU).")
-)
 ALLOWED = (
     "99NODUS",  # a private scheme is unknown to any validator
     "needed to build DICOMDIR",
     "Retired Person Name form",
+    "Unrecognized defined term = <QUANTITY>",  # newer than the validator
 )
 
 
-def without_accession(found: Reading) -> ResultRequest:
-    headers = deepcopy(found.series.headers)
-    for header in headers:
-        del header.AccessionNumber
-    return result_request(found, headers=headers)
-
-
-def with_order(found: Reading) -> ResultRequest:
-    headers, order = deepcopy(found.series.headers), Dataset()
-    order.RequestedProcedureID, order.ScheduledProcedureStepID = "RP-1", "SPS-1"
-    for header in headers:
-        header.RequestAttributesSequence = [order]
-    return result_request(found, headers=headers)
-
-
-def twenty(found: Reading) -> ResultRequest:
-    many = tuple(replace(found.findings[n % 3], ordinal=n + 1) for n in range(20))
-    return result_request(Reading(found.series, many, tuple(found.masks[n % 3] for n in range(20))))
-
-
-CASES: dict[str, tuple[int, Scan, bool, Callable[[Reading], ResultRequest]]] = {
-    "no nodule": (0, Scan(), False, result_request),
-    "one nodule": (1, Scan(), False, result_request),
-    "three nodules": (3, Scan(), False, result_request),
-    "twenty nodules": (3, Scan(), False, twenty),
-    "partial without nodules": (0, Scan(), False, lambda found: result_request(found, PARTIAL)),
-    "partial with nodules": (2, Scan(), False, lambda found: result_request(found, PARTIAL)),
-    "more nodules than named": (2, Scan(), False, lambda found: result_request(found, PARTIAL, more_findings=True)),
-    "not analysed": (0, Scan(), False, not_analysed),
-    "enhanced CT": (3, Scan(), True, result_request),
-    "enhanced CT without nodules": (0, Scan(), True, result_request),
-    "thick slices": (2, Scan(spacing_zyx_mm=(3.0, 0.7, 0.7)), False, result_request),
-    "Japanese name": (
-        1,
-        Scan(name="Yamada^Tarou=山田^太郎=やまだ^たろう", charset="ISO_IR 192"),
-        False,
-        result_request,
-    ),
-    "Korean name": (1, Scan(name="Hong^Gildong=洪^吉洞", charset="\\ISO 2022 IR 149"), False, result_request),
-    "no accession number": (1, Scan(), False, without_accession),
-    "with an order": (1, Scan(), False, with_order),
-    "oblique": (1, Scan(orientation=(0.96, 0.28, 0, -0.28, 0.96, 0)), False, result_request),
+SAID_FIRST = {
+    "not analysed": "NOT ANALYSED",
+    "in shadow": "SHADOW READING",
+    "in Chinese": "发现3个肺结节",
+    "in German": "Lungenrundherde gefunden",
+    "not analysed, in German": "NICHT AUSGEWERTET",
 }
 
 
@@ -80,8 +38,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     for name, (count, scan, multi_frame, request) in CASES.items():
         folder = tmp_path_factory.mktemp("case")
         found = reading(folder / "ct", count, scan, multi_frame)
-        for result in encode_all(request(found)):
-            path = folder / f"{result.kind}-{result.sop_class_uid}.dcm"
+        for number, result in enumerate(encode_all(request(found))):
+            path = folder / f"{result.kind}-{number}.dcm"
             path.write_bytes(result.data)
             written.setdefault(name, []).append(path)
     return written
@@ -121,7 +79,13 @@ def test_the_synthetic_scan_is_a_valid_ct_itself(cases: dict[str, list[Path]]) -
     assert not complaints(next((cases["one nodule"][0].parent / "ct").iterdir()))
 
 
-@pytest.mark.parametrize("name", ["three nodules", "enhanced CT", "Japanese name"])
+ENTITIES = (
+    *("no nodule", "one nodule", "three nodules", "twenty nodules", "enhanced CT", "Japanese name", "Korean name"),
+    *("no accession number", "in Chinese", "in German", "not analysed"),
+)
+
+
+@pytest.mark.parametrize("name", ENTITIES)
 def test_dcentvfy_finds_results_and_images_of_one_patient_and_study(name: str, cases: dict[str, list[Path]]) -> None:
     images = sorted((cases[name][0].parent / "ct").iterdir())
     lines = output("dcentvfy", "dicom3tools", *images, *cases[name]).splitlines()
@@ -135,12 +99,12 @@ def test_dsrdump_shows_the_sentences_for_people_before_the_tree_for_machines(
 ) -> None:
     for path in cases[name]:
         if path.name.startswith("SR"):
-            tree = output("dsrdump", "dcmtk", "+Pl", path)
+            tree = output("dsrdump", "dcmtk", "+Pl", "+Pc", path)
             assert "UNVERIFIED" in tree
             assert "PRELIMINARY" in tree
-            first = tree.index('"Comment")="')
-            assert first < tree.index('"Imaging Measurements"')
-            assert ("NOT ANALYSED" if name == "not analysed" else "lung nodule") in tree[first : first + 90]
+            first = tree.index("(121106,DCM,")
+            assert first < tree.index("(126010,DCM,")
+            assert SAID_FIRST.get(name, "lung nodule") in tree[first : first + 110]
 
 
 @pytest.mark.parametrize("multi_frame", [False, True])
@@ -170,6 +134,25 @@ def test_dcmqi_reads_the_measurements_as_they_were_made(rung: str, tmp_path: Pat
         assert values["Diameter"] == sizes.mean_diameter_mm
         assert values["Volume"] == sizes.volume_mm3
         assert values["Attenuation Coefficient"] == sizes.mean_hu
+
+
+def test_dcmqi_reads_both_bounds_of_a_risk_and_the_measurements_beside_them(tmp_path: Path) -> None:
+    request = by_rule(reading(tmp_path / "ct", 1), Purpose.SCREENING)
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(encode_sr(request).data)
+    group, guidance = dcmqi.measurement_groups(path, tmp_path)["N1"], request.guidance_on(request.findings[0])
+    assert guidance is not None
+    assert guidance.risk is not None
+    bounds = [
+        (float(item["value"]), item["derivationModifier"]["CodeMeaning"])
+        for item in group["measurementItems"]
+        if item["quantity"]["CodeMeaning"] == "Probability of cancer"
+    ]
+    assert bounds == [
+        (round(guidance.risk.lower * 100, 1), "Minimum"),
+        (round(guidance.risk.upper * 100, 1), "Maximum"),
+    ]
+    assert dcmqi.values(group)["Diameter"] == request.findings[0].measurements.mean_diameter_mm
 
 
 def test_dcmtk_converts_the_summary_picture(cases: dict[str, list[Path]], tmp_path: Path) -> None:

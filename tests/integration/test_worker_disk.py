@@ -18,7 +18,7 @@ from tests.faults.disks import small_disk
 from tests.flow import Flow
 from tests.studies import Series, after
 from workers import tasks
-from workers.tasks import Workplace
+from workers.workplace import Workplace
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.servers import HASTY, Nodus, eventually, nodus, redis
 
 pytest.importorskip("torch")
 
-LEASE_S = 4
+LEASE_S = 6
 """Short, because tests wait for its end; a busy machine must still beat four times in it."""
 
 

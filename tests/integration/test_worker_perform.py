@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,43 +15,25 @@ from node.catalog.revisions import Plan, open_revision
 from node.catalog.session import Catalog
 from node.domain.delivery import ResultKind
 from node.domain.job import Failure, JobKind, JobState
-from node.domain.peers import Destination
+from node.domain.language import Language
 from node.domain.retention import REMOVED
 from node.errors import LeaseLost
 from node.settings import Settings
 from node.spool import Spool, write_durably
 from tests.conftest import AUDIT_KEY
-from tests.flow import Flow
+from tests.flow import Flow, to_be_read
 from tests.scarcity import MORE_THAN_THERE_IS, limited_memory
 from tests.servers import Postgres, eventually
 from tests.studies import AT, Series, after
 from workers import pipeline, report, tasks
 from workers.networks.budget import Budget, budget
-from workers.tasks import Claim, Workplace
+from workers.results.language import Speech
+from workers.tasks import Claim
+from workers.workplace import Workplace
 
 CHEST = Series()
 UNSPECIFIC = CHEST.having(BodyPartExamined="", StudyDescription="", SeriesDescription="")
 """Images of 4 x 4 pixels show no lungs: only what their headers say tells whether somebody expects a reading."""
-
-
-@pytest.fixture
-def workplace(catalog: Catalog, database_url: str, data: Path) -> Iterator[Workplace]:
-    """Where a worker of this node works."""
-    with catalog.writing() as session:
-        installation.make(session)
-    (data / "audit.key").write_bytes(AUDIT_KEY)
-    place = Workplace(Settings(data=data, database_url=database_url))
-    yield place
-    place.catalog.close()
-
-
-def queued(catalog: Catalog, spool: Spool, series: Series) -> Flow:
-    """A queued job for a series whose files are in the spool."""
-    flow = Flow(catalog, spool)
-    flow.destination(Destination("PACS", "127.0.0.1", 104))
-    flow.take(series.payloads())
-    flow.complete(after(3))
-    return flow
 
 
 def let_in(server: Postgres, url: str, whether: str) -> None:
@@ -73,7 +54,7 @@ def as_saved(flow: Flow, data: Path) -> bool:
 def test_a_ct_without_lungs_ends_as_not_analysed_and_nothing_goes_to_the_pacs(
     catalog: Catalog, spool: Spool, workplace: Workplace
 ) -> None:
-    flow = queued(catalog, spool, UNSPECIFIC)
+    flow = to_be_read(catalog, spool, UNSPECIFIC.payloads())
     tasks.perform(workplace, 1)
     assert [(job["state"], job["outcome"]) for job in flow.jobs()] == [("done", "not analysed")]
     assert flow.study(CHEST.study_uid)["reasons"] != []
@@ -83,17 +64,32 @@ def test_a_ct_without_lungs_ends_as_not_analysed_and_nothing_goes_to_the_pacs(
 def test_a_chest_ct_in_which_no_lungs_are_found_is_told_to_the_pacs(
     catalog: Catalog, spool: Spool, workplace: Workplace, data: Path
 ) -> None:
-    flow = queued(catalog, spool, CHEST)
+    flow = to_be_read(catalog, spool, CHEST.payloads())
     tasks.perform(workplace, 1)
     assert [(job["state"], job["outcome"]) for job in flow.jobs()] == [("done", "not analysed")]
     assert flow.outbox() == [(1, "SR", "held")]
     assert as_saved(flow, data)
 
 
+def test_a_study_that_was_not_analysed_is_told_in_the_language_of_the_settings(
+    catalog: Catalog, spool: Spool, workplace: Workplace, data: Path
+) -> None:
+    flow = to_be_read(catalog, spool, CHEST.payloads())
+    in_german = Workplace(workplace.settings.model_copy(update={"language": Language.DE}))
+    tasks.perform(in_german, 1)
+    in_german.catalog.close()
+    report_read = dcmread(data / flow.rows(tables.result)[0]["path"])
+    told = [str(item.get("TextValue", "")) for item in report_read.ContentSequence]
+    assert any("NICHT AUSGEWERTET" in each for each in told)
+    (reason,) = flow.study(CHEST.study_uid)["reasons"]  # in English, as everything that is kept
+    assert f"Grund: {Speech(Language.DE).of(reason)}" in told
+    assert Speech(Language.DE).of(reason) != reason
+
+
 def test_a_worker_that_lost_its_lease_leaves_what_another_saved_as_it_is(
     catalog: Catalog, spool: Spool, workplace: Workplace, data: Path
 ) -> None:
-    flow = queued(catalog, spool, CHEST)
+    flow = to_be_read(catalog, spool, CHEST.payloads())
     slow = Claim(workplace, flow.claimed(at=after(3)), "t")
     flow.fail(slow.job, Failure.LOST_WORKER, after(70))
     tasks.perform(workplace, 1)
@@ -107,7 +103,7 @@ def test_a_worker_that_lost_its_lease_leaves_what_another_saved_as_it_is(
 def test_a_worker_that_loses_its_lease_while_it_writes_takes_away_what_it_wrote(
     catalog: Catalog, spool: Spool, workplace: Workplace, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow, written = queued(catalog, spool, CHEST), []
+    flow, written = to_be_read(catalog, spool, CHEST.payloads()), []
 
     def write_and_lose_the_lease(path: Path, content: bytes) -> None:
         write_durably(path, content)
@@ -126,7 +122,7 @@ def test_a_worker_that_loses_its_lease_while_it_writes_takes_away_what_it_wrote(
 def test_the_same_reading_again_after_one_that_nobody_saw_has_the_same_identity(
     catalog: Catalog, spool: Spool, workplace: Workplace
 ) -> None:
-    flow = queued(catalog, spool, CHEST)
+    flow = to_be_read(catalog, spool, CHEST.payloads())
     tasks.perform(workplace, 1)
     with catalog.writing() as session:
         open_revision(session, Plan(1, JobKind.ANALYSIS, 1, flow.jobs()[0]["digest"]), after(60))
@@ -140,7 +136,7 @@ def test_the_same_reading_again_after_one_that_nobody_saw_has_the_same_identity(
 def test_a_reading_that_takes_too_much_memory_is_done_again_with_less_until_it_fits(
     catalog: Catalog, spool: Spool, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow, tried = queued(catalog, spool, CHEST), []
+    flow, tried = to_be_read(catalog, spool, CHEST.payloads()), []
 
     def usual_only_with_plenty(economy: int) -> Budget:
         tried.append(economy)
@@ -173,7 +169,7 @@ def test_a_database_that_is_away_when_a_reading_ends_gets_it_when_it_is_back(
         catalog, place = Catalog(url, AUDIT_KEY), Workplace(Settings(data=data, database_url=url))
         with catalog.writing() as session:
             installation.make(session)
-        flow = queued(catalog, spool, CHEST)
+        flow = to_be_read(catalog, spool, CHEST.payloads())
 
         def write_and_lose_the_database(path: Path, content: bytes) -> None:
             write_durably(path, content)
@@ -194,7 +190,7 @@ def test_a_database_that_is_away_when_a_reading_ends_gets_it_when_it_is_back(
 def test_a_result_that_cannot_be_saved_is_a_failure_with_its_own_name(
     catalog: Catalog, spool: Spool, workplace: Workplace, data: Path
 ) -> None:
-    flow = queued(catalog, spool, CHEST)
+    flow = to_be_read(catalog, spool, CHEST.payloads())
     (data / "results").write_text("not a folder")
     tasks.perform(workplace, 1)
     (job,) = flow.jobs()
@@ -206,7 +202,7 @@ def test_a_result_that_cannot_be_saved_is_a_failure_with_its_own_name(
 def test_a_job_whose_images_were_all_removed_ends_as_not_analysed_and_tells_nobody(
     catalog: Catalog, spool: Spool, workplace: Workplace, kind: JobKind
 ) -> None:
-    flow = queued(catalog, spool, CHEST)
+    flow = to_be_read(catalog, spool, CHEST.payloads())
     with catalog.writing() as session:
         session.execute(update(tables.job).values(kind=kind, reasons=[REMOVED]))
         session.execute(update(tables.instance).values(purged_at=AT))
@@ -248,7 +244,7 @@ def named(flow: Flow, data: Path, job_id: int) -> set[str]:
 def test_a_report_names_the_newest_one_that_was_sent_and_none_that_never_was(
     catalog: Catalog, spool: Spool, workplace: Workplace, data: Path
 ) -> None:
-    flow = queued(catalog, spool, CHEST)
+    flow = to_be_read(catalog, spool, CHEST.payloads())
     tasks.perform(workplace, 1)
     sent(flow, 1, ResultKind.SEG)  # and the PACS was gone before the report
     second = done_again(workplace, flow)

@@ -76,6 +76,9 @@ def test_every_row_of_the_first_release_is_still_there(engine: Engine, url: str)
         assert session.execute(select(tables.job.c.turn_at, tables.job.c.created_at)).all() == [
             (row, row) for row in session.scalars(select(tables.job.c.created_at))
         ]
+        steps = session.scalars(select(tables.workitem.c.job_id).order_by(tables.workitem.c.id)).all()
+        readings = select(tables.job.c.id).where(tables.job.c.kind == "analysis").order_by(tables.job.c.id)
+        assert steps == session.scalars(readings).all()
     catalog.close()
 
 
@@ -118,9 +121,9 @@ def test_a_node_goes_on_with_what_the_first_release_left(
     peer = f"PACS@127.0.0.1:{pacs.port}"
     with nodus(tmp_path / "data", "--pacs", peer, senders=HASTY, lease_s=2.0, **database) as node:
         eventually(lambda: job(node, "queued")["published_at"], what="a queued job is published")
-        eventually(
-            lambda: job(node, "receiving")["state"] == "queued", 30, "a study that was open is complete, and read"
-        )
+        opened = Flow(node.catalog).study(uid("receiving"))["id"]
+        eventually(lambda: Flow(node.catalog).rows(tables.job, study_id=opened, state="queued"), 30,
+                   "a study that was open is complete, and read")  # fmt: skip
         for name in ("held", "due", "superseded"):
             eventually(lambda name=name: deliveries(node, name) == ["delivered"] * 2, 30, f"what was {name} is sent")
         eventually(lambda: job(node, "running")["state"] == "queued", 30, "the job of a lost worker waits for another")

@@ -12,8 +12,9 @@ from node.errors import SettingsError
 from tests.realdata import DATA, folder
 from workers.networks.nodenet import REFERENCE_DIAMETER_MM
 from workers.training.backgrounds import Background
-from workers.training.card import Card, Figure, write_card
+from workers.training.card import Card, Figure, with_figures, write_card
 from workers.training.compose import Bank, Mix, compose, thick_slices
+from workers.training.crowded import _around
 from workers.training.loop import Run, Training
 from workers.training.make import Order, make
 from workers.training.patch import Ball, Patch
@@ -36,7 +37,7 @@ def real_nodule() -> RealNodule:
     z, y, x = np.ogrid[:6, :96, :96]
     inside = ((z - 2.5) * 2) ** 2 + ((y - 48) * 0.7) ** 2 + ((x - 48) * 0.7) ** 2 <= 25
     hu = np.where(inside, 30, -870).astype(np.int16)
-    return RealNodule("n", "p", hu, inside, inside, (2.0, 0.7, 0.7), 10.0, 5, 6)
+    return RealNodule("n", "p", hu, inside, inside, (2.0, 0.7, 0.7), 10.0, 5, 6, 3)
 
 
 def patch_with(*balls: Ball) -> Patch:
@@ -145,6 +146,15 @@ def test_a_run_needs_either_steps_or_minutes(tmp_path: Path) -> None:
             make(Order("detector", None, steps, minutes, 1, tmp_path, "cpu", False), print)
 
 
+def test_the_lungs_rim_counts_although_points_are_but_a_sample_of_it() -> None:
+    shape = (40, 40, 40)
+    inside = np.argwhere(np.ones((17, 17, 17), bool)) + 8
+    sample = inside[::33]
+    counted = _around(sample.astype(np.int16), shape)
+    assert counted[tuple((inside // 4).T)].all()
+    assert not counted[0].any()
+
+
 def test_a_card_says_what_made_the_model_what_it_measured_and_what_it_is_not(tmp_path: Path) -> None:
     figures = (Figure("Dice, mean", 0.8123, (0.79, 0.83), 40, "held-out nodules"),)
     card = Card(
@@ -169,6 +179,16 @@ def test_a_card_says_what_made_the_model_what_it_measured_and_what_it_is_not(tmp
         "| 40 |",
     ):
         assert part in text
+    again = (Figure("Dice, mean", 0.75, None, 41, "other nodules"), Figure("Dice, median", 0.8, None, 41, "others"))
+    renewed = with_figures(text, again, "measuring")
+    assert with_figures(renewed, figures, "measuring").replace("| measured again by | measuring |\n", "") == text
+    assert [line for line in renewed.splitlines() if line not in text.splitlines()] == [
+        "| measured again by | measuring |",
+        "| Dice, mean | 0.750 |  | 41 | other nodules |",
+        "| Dice, median | 0.800 |  | 41 | others |",
+    ]
+    with pytest.raises(ValueError, match="no card"):
+        with_figures("# something else", again, "measuring")
 
 
 @pytest.mark.realdata

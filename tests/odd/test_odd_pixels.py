@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from node.domain.study import VersionKind
 from node.errors import BadInput
-from node.headers import decoding
+from node.headers import aside
 from node.headers.decoding import Decoder, pixel_digest
 from node.headers.versions import compare
 from tests.odd.digested import await_verdicts, check_health
@@ -77,7 +77,7 @@ def test_a_decoder_that_was_killed_or_is_too_slow_says_nothing_of_the_image(
         decoder.digest(whole)
         os.kill(child_of(decoder), by)
         with monkeypatch.context() as patched, pytest.raises(error):
-            patched.setattr(decoding, "ANSWER_WITHIN_S", 1.0)
+            patched.setattr(aside, "ANSWER_WITHIN_S", 1.0)
             decoder.digest(whole)
         assert decoder.digest(whole) == pixel_digest(whole)
 

@@ -1,5 +1,6 @@
-"""Real neighbours on free ports: PostgreSQL, Redis, Orthanc, DCMTK's storescp, and a Nodus node of our own."""
+"""Real neighbours on free ports: PostgreSQL, Redis, Orthanc, DCMTK's storescp, rsyslog, and a Nodus node of our own."""
 
+from tests.servers.collector import Repository, audit_repository
 from tests.servers.databases import Postgres, postgres, redis
 from tests.servers.node import HASTY, Nodus, nodus
 from tests.servers.pacs import AnsweringPacs, Orthanc, StoreScp, answering_pacs, orthanc, storescp
@@ -12,9 +13,11 @@ __all__ = [
     "Orthanc",
     "Page",
     "Postgres",
+    "Repository",
     "StoreScp",
     "answering_pacs",
     "answers",
+    "audit_repository",
     "dcmtk",
     "dcmtk_environment",
     "eventually",

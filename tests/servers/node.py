@@ -34,6 +34,7 @@ class Nodus:
     process: subprocess.Popen[bytes] | None = None
     dicom_port: int = 0
     web_port: int = 0
+    tls_port: int = 0
     aet: str = ""
     _outputs: list[Path] = field(default_factory=list)
 
@@ -51,6 +52,7 @@ class Nodus:
             )
         ready = json.loads(eventually(self._ready_line, START_WITHIN_S, "READY").removeprefix("READY "))
         self.dicom_port, self.web_port, self.aet = ready["dicom_port"], ready["web_port"], ready["aet"]
+        self.tls_port = ready.get("tls_port", 0)
         assert Path(ready["data"]) == self.data.absolute()
 
     def _ready_line(self) -> str:

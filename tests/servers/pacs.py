@@ -20,6 +20,7 @@ from pynetdicom.sop_class import Verification
 from node.dicom.contexts import RESULT_SOP_CLASSES as ALL_RESULTS
 from tests.peers import require
 from tests.servers.processes import answers, dcmtk, dcmtk_environment, fetch, free_port, running
+from tests.sites import Site
 
 
 @dataclass
@@ -33,6 +34,12 @@ class Orthanc:
     def get(self, path: str) -> Any:
         """Its REST interface."""
         return json.loads(fetch(f"http://127.0.0.1:{self.http_port}{path}").body)
+
+    def post(self, path: str, content: bytes) -> Any:
+        """The same."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", content, method="POST")
+        with urllib.request.urlopen(request) as answer:
+            return json.loads(answer.read())
 
     def instances(self) -> dict[str, str]:
         """SOP Instance UID to SOP Class UID of everything it has."""
@@ -53,20 +60,32 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, modality: Mapping[str, Any] | None = None) -> Iterator[Orthanc]:
-    """Orthanc with its storage in `folder`."""
+def orthanc(
+    folder: Path,
+    modality: Mapping[str, Any] | Sequence[Any] | None = None,
+    plugins: Sequence[Path] = (),
+    site: Site | None = None,
+) -> Iterator[Orthanc]:
+    """Orthanc with its storage in `folder`; at a site it speaks TLS alone, and asks for a certificate."""
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
     server = Orthanc(free_port(), free_port())
     config = {
         "Name": "test", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False, "HttpPort": server.http_port, "DicomPort": server.port,
         "DicomAet": server.aet, "DicomModalities": {"nodus": modality or ["NODUS", "127.0.0.1", 11112]},
-        "DicomCheckModalityHost": False, "Plugins": [],
+        "DicomCheckModalityHost": False, "Plugins": list(map(str, plugins)),
+        **(_secured(site) if site else {}),
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(config))
     command = [program or require("Orthanc", "orthanc"), str(folder / "orthanc.json")]
     with running(command, folder / "orthanc.log", ready=lambda: _is_up(server), env=dcmtk_environment()):
         yield server
+
+
+def _secured(site: Site) -> dict[str, Any]:
+    files = {"Certificate": site.pem("pacs"), "PrivateKey": site.key("pacs"), "TrustedCertificates": site.ca}
+    named = {f"DicomTls{name}": str(path) for name, path in files.items()}
+    return {"DicomTlsEnabled": True, "DicomTlsRemoteCertificateRequired": True, **named}
 
 
 def _is_up(server: Orthanc) -> bool:
@@ -109,12 +128,16 @@ class AnsweringPacs:
     port: int = 0
     got: list[Dataset] = field(default_factory=list)
     """Everything that was offered, whatever the answer."""
+    asked_by: list[tuple[str | None, int | None]] = field(default_factory=list)
+    """Who had it moved here: AE title and message id, for each."""
     open: threading.Event = field(default_factory=threading.Event)
     """While it is not set, nothing is answered."""
 
     def on_store(self, event: evt.Event) -> int:
         """EVT_C_STORE."""
         self.got.append(event.dataset)
+        request = event.request
+        self.asked_by.append((request.MoveOriginatorApplicationEntityTitle, request.MoveOriginatorMessageID))
         self.open.wait(60)
         answer = self.answers.pop(0) if self.answers else 0x0000
         if answer is None:

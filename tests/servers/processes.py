@@ -1,5 +1,6 @@
 """Programs as neighbours: started, waited for by a signal of readiness, and ended."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,11 +37,23 @@ def eventually(check: Callable[[], Answer], within_s: float = 20.0, what: str = 
     return answer
 
 
+_PORTS = itertools.cycle(range(20_000 + os.getpid() % 100 * 100, 32_000))
+"""Each program that tests begins elsewhere."""
+
+
 def free_port() -> int:
-    """A port that was free a moment ago, for programs that cannot take port 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free and that no other test of this machine is given before this program ends.
+
+    It is none that the kernel gives to whoever connects: a caller that tries one of those again and again while nobody
+    listens is given it at last, and then talks to itself.
+    """
+    while True:
+        port = next(_PORTS)
+        with suppress(OSError), socket.socket() as probe, socket.socket(socket.AF_UNIX) as claim:
+            claim.bind(f"\0nodus test port {port}")
+            probe.bind(("127.0.0.1", port))
+            claim.detach()  # stays bound
+            return port
 
 
 def dcmtk(program: str) -> str:

@@ -16,6 +16,7 @@ from workers import pipeline
 from workers.authorship import Author
 from workers.networks import weights
 from workers.networks.classifier import Classifier, ClassifierConfig
+from workers.networks.composition import Composition, CompositionConfig
 from workers.networks.nodenet import NodeNet, NodeNetConfig
 from workers.networks.segmenter import Segmenter, SegmenterConfig
 from workers.results import encode
@@ -25,6 +26,7 @@ SMALL = {
     "detector": NodeNet(NodeNetConfig(widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), head=8)),
     "segmenter": Segmenter(SegmenterConfig(widths=(8, 8, 8), blocks=(1, 1, 1))),
     "classifier": Classifier(ClassifierConfig(widths=(8, 8, 8, 8))),
+    "composition": Composition(CompositionConfig()),
 }
 
 
@@ -57,7 +59,7 @@ def test_results_name_the_weights_that_read_the_images_not_those_installed_since
     installed.put("1")
     pipeline.prepare()
     before = pipeline.models()
-    assert before.model.version == "classifier 1, detector 1, segmenter 1"
+    assert before.model.version == "1"
     installed.put("2")
     assert pipeline.models() == before
 

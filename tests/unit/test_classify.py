@@ -1,4 +1,4 @@
-"""Scores of two opinions, and the composition of a nodule from the network's view and its own density."""
+"""Two opinions make one score, and what is not looked at is told."""
 
 from dataclasses import replace
 
@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from node.domain.finding import NoduleType
 from tests.builders import Sphere, as_volume, spheres_hu
 from workers.classify import (
     Judged,
     Selection,
     classify,
     combined_score,
-    composition,
-    inner_hu,
     judge,
     network_input,
     select,
@@ -25,7 +22,6 @@ from workers.volume import Mask, Volume
 
 SPACING = (1.25, 0.7, 0.7)
 SHAPE = (40, 70, 70)
-UNDECIDED = (1 / 3, 1 / 3, 1 / 3)
 
 
 def ball(hu: float) -> tuple[Volume, Mask]:
@@ -36,44 +32,8 @@ def ball(hu: float) -> tuple[Volume, Mask]:
     return volume, Mask(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2 <= 36, (0, 0, 0))
 
 
-def judged(shares: tuple[float, float, float] = UNDECIDED) -> Judged:
-    return Judged((25.0, 25.0, 25.0), 12.0, 0.5, shares)
-
-
-@pytest.mark.parametrize(
-    ("hu", "kind"),
-    [(40.0, NoduleType.SOLID), (-620.0, NoduleType.GROUND_GLASS), (500.0, NoduleType.CALCIFIED)],
-)
-def test_density_alone_decides_where_the_network_is_undecided(hu: float, kind: NoduleType) -> None:
-    assert composition(*ball(hu), judged()) is kind
-
-
-def test_a_solid_core_in_ground_glass_is_part_solid() -> None:
-    volume, mask = ball(-600.0)
-    core = ball(30.0)[0].hu
-    axes = [np.arange(n) * s - 25.0 for n, s in zip(SHAPE, SPACING, strict=True)]
-    inner = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2 <= 3.4**2
-    mixed = as_volume(np.where(inner, core, volume.hu).astype(np.int16), SPACING)
-    assert composition(mixed, mask, judged()) is NoduleType.PART_SOLID
-
-
-def test_the_network_cannot_call_dense_tissue_ground_glass() -> None:
-    assert composition(*ball(40.0), judged((0.1, 0.2, 0.7))) is NoduleType.SOLID
-
-
-def test_contrast_in_a_solid_nodule_is_no_calcium() -> None:
-    assert composition(*ball(120.0), judged()) is NoduleType.SOLID
-
-
-def test_the_rim_does_not_dilute_the_density() -> None:
-    volume, mask = ball(40.0)
-    assert inner_hu(volume, mask).mean() > volume.hu[mask.voxels].mean() + 50
-
-
-def test_a_mask_of_one_voxel_has_the_density_of_that_voxel() -> None:
-    volume, _ = ball(40.0)
-    one = Mask(np.ones((1, 1, 1), bool), (20, 36, 36))
-    assert inner_hu(volume, one).tolist() == [volume.hu[20, 36, 36]]
+def judged() -> Judged:
+    return Judged((25.0, 25.0, 25.0), 12.0, 0.5)
 
 
 def test_two_equal_opinions_are_that_opinion_and_opposite_ones_are_even() -> None:
@@ -96,7 +56,6 @@ def test_every_candidate_is_judged_and_only_the_best_above_the_score_are_returne
     ]
     scores = [one.score for one in judge(volume, candidates)]
     assert len(scores) == 6
-    assert all(sum(one.type_shares) == pytest.approx(1) for one in judge(volume, candidates))
     found = classify(volume, candidates, OperatingPoint(finding_score=0.0, most_findings=3))
     assert [one.score for one in found.nodules] == sorted(scores, reverse=True)[:3]
     assert classify(volume, candidates, OperatingPoint(finding_score=1.0)) == Selection(())

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from node.catalog import installation, tables
+from node.catalog import installation, jobs, tables
 from node.catalog.session import Catalog
 from node.domain.audit import EventKind
 from node.errors import SettingsError, WeightsError
 from tests.brought import inference_json, write_configs, write_onnx
 from tests.conftest import Typed
+from tests.flow import queued
 from tests.peers import require_library
-from workers.models import Shipped, chosen, store
+from tests.studies import AT
+from workers.models import Shipped, chosen, in_shadow, named, store
 from workers.models.bundle import WEIGHTS
-from workers.models.store import choose, content, install, registry_of
+from workers.models.store import choose, content, install, registry_of, remove, shade
 
 FILES = {"model.toml": b"settings", "deep/model.onnx": b"weights"}
 
@@ -144,6 +146,82 @@ def test_the_shipped_detector_takes_the_place_of_no_other_because_a_file_is_brok
         chosen(tmp_path)
 
 
+def test_one_model_reads_in_shadow_until_another_does_or_it_is_used(tmp_path: Path) -> None:
+    assert in_shadow(tmp_path) == ""
+    ours, theirs = (install(tmp_path, name, "onnx", "1.0", FILES) for name in ("ours", "theirs"))
+    for name in ("ours", "theirs"):
+        shade(tmp_path, name)
+        assert (in_shadow(tmp_path), chosen(tmp_path)) == (name, Shipped())
+    choose(tmp_path, "theirs")
+    assert (in_shadow(tmp_path), chosen(tmp_path)) == ("", named(tmp_path, "theirs"))
+    shade(tmp_path, "shipped")
+    choose(tmp_path, "ours")
+    assert (in_shadow(tmp_path), registry_of(tmp_path).entries) == ("shipped", (ours, theirs))
+    shade(tmp_path, "")
+    assert in_shadow(tmp_path) == ""
+
+
+def test_what_is_in_use_is_not_its_own_shadow_and_what_is_not_here_is_none(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot be its own shadow"):
+        shade(tmp_path, "shipped")
+    with pytest.raises(WeightsError, match="no model 'theirs'"):
+        shade(tmp_path, "theirs")
+
+
+def test_a_registry_of_an_older_version_has_nothing_in_shadow(tmp_path: Path) -> None:
+    install(tmp_path, "ours", "onnx", "1.0", FILES)
+    file = tmp_path / "models" / "registry.json"
+    told = json.loads(file.read_bytes())
+    del told["in_shadow"]
+    file.write_text(json.dumps(told))
+    assert (registry_of(tmp_path).in_use, in_shadow(tmp_path)) == ("shipped", "")
+    file.write_text("{")
+    assert in_shadow(tmp_path) == ""
+
+
+def test_a_model_that_is_removed_leaves_no_file_and_its_name_is_free(tmp_path: Path) -> None:
+    entry = install(tmp_path, "ours", "onnx", "1.0", FILES)
+    install(tmp_path, "theirs", "onnx", "1.0", FILES)
+    assert remove(tmp_path, "ours") == entry
+    assert [each.name for each in registry_of(tmp_path).entries] == ["theirs"]
+    assert sorted(each.name for each in (tmp_path / "models").iterdir()) == ["registry.json", "theirs"]
+    install(tmp_path, "ours", "onnx", "2.0", {"model.toml": b"other"})
+
+
+def test_what_is_needed_is_not_removed(tmp_path: Path) -> None:
+    install(tmp_path, "used", "onnx", "1.0", FILES)
+    install(tmp_path, "tried", "onnx", "1.0", FILES)
+    choose(tmp_path, "used")
+    shade(tmp_path, "tried")
+    before = sorted(tmp_path.rglob("*"))
+    for name, why in (("used", "is in use"), ("tried", "is in shadow"), ("shipped", "cannot be"), ("none", "no model")):
+        with pytest.raises(WeightsError, match=why):
+            remove(tmp_path, name)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_shadow_is_begun_seen_and_ended_by_command_and_a_model_removed(
+    typed: Typed, with_onnx: None, tmp_path: Path
+) -> None:
+    data = ("--data", str(tmp_path / "data"))
+    folder = str(write_onnx(tmp_path / "brought"))
+    for name in ("peak", "other"):
+        assert typed("models", "add", folder, "--name", name, *data)[0] == 0
+    assert typed("models", "use", "peak", "--shadow", *data)[0] == 0
+    listed = typed("models", "list", *data)[1].splitlines()
+    assert [line.split()[0] for line in listed if line.endswith("shadow")] == ["peak"]
+    shadows = {(each["name"], each["task"]): each["in_shadow"] for each in json.loads(
+        typed("models", "list", "--json", *data)[1])}  # fmt: skip
+    assert [name for name, tried in shadows.items() if tried] == [("peak", "detector")]
+    for refused in (("remove", "peak"), ("use", "shipped", "--shadow"), ("use", "other", "--no-shadow")):
+        code, said = typed("models", *refused, *data)
+        assert (code, len(said.splitlines()), said.startswith("nodus: ")) == (1, 1, True)
+    assert typed("models", "use", "peak", "--no-shadow", *data)[0] == 0
+    assert in_shadow(tmp_path / "data") == ""
+    assert typed("models", "remove", "peak", *data)[0] == 0
+    assert [each.name for each in registry_of(tmp_path / "data").entries] == ["other"]
+
+
 def test_models_are_listed_added_chosen_and_verified_by_command(typed: Typed, with_onnx: None, tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     folder = write_onnx(tmp_path / "brought")
@@ -154,6 +232,7 @@ def test_models_are_listed_added_chosen_and_verified_by_command(typed: Typed, wi
     used = {(each["name"], each["task"]): each["in_use"] for each in listed}
     assert used == {
         ("shipped", "classifier"): True,
+        ("shipped", "composition"): True,
         ("shipped", "detector"): False,
         ("shipped", "segmenter"): True,
         ("peak", "detector"): True,
@@ -176,6 +255,27 @@ def test_a_choice_is_in_the_audit_trail_of_the_node(typed: Typed, left_catalog: 
         rows = session.execute(select(tables.audit.c.kind, tables.audit.c.detail)).all()
     (detail,) = (detail for kind, detail in rows if kind == EventKind.MODEL_CHOSEN)
     assert json.loads(detail) == {"model": "shipped", "weights_sha256": Shipped().sha256}
+
+
+def test_who_ends_a_shadow_ends_its_jobs_and_all_of_it_is_in_the_audit_trail(
+    typed: Typed, with_onnx: None, left_catalog: Catalog, data: Path, tmp_path: Path
+) -> None:
+    flow = queued(left_catalog, studies=3)
+    with left_catalog.writing() as session:
+        installation.make(session)
+    folder = str(write_onnx(tmp_path / "brought"))
+    for name in ("peak", "other"):
+        assert typed("models", "add", folder, "--name", name, "--data", str(data))[0] == 0
+    for number, command in enumerate((("peak", "--no-shadow"), ("other", "--shadow"), ("peak",))):
+        assert typed("models", "use", "peak", "--shadow", "--data", str(data))[0] == 0
+        with left_catalog.writing() as session:
+            jobs.open_beside(session, jobs.get(session, number + 1), "peak", AT)
+        assert typed("models", "use", *command, "--data", str(data))[0] == 0
+        assert flow.jobs()[-1]["state"] == "cancelled"
+    assert typed("models", "remove", "other", "--data", str(data))[0] == 0
+    kinds = [entry.kind.removeprefix("model ") for entry in flow.audit() if entry.kind.startswith("model")]
+    assert kinds == ["added", "added", "in shadow", "out of shadow", "in shadow", "in shadow",
+                     "in shadow", "chosen", "removed"]  # fmt: skip
 
 
 def _another_task(folder: Path) -> Path:

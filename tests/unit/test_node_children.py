@@ -15,6 +15,7 @@ import pytest
 
 from node import children, receiver
 from node.domain.peers import Sender, Standing
+from node.doors import Doors
 from node.errors import Unavailable
 from node.settings import Settings
 
@@ -48,7 +49,7 @@ def test_a_receiver_started_while_the_senders_change_knows_the_new_ones(
 
     monkeypatch.setattr(receiver, "start", start)
     with socket.socket() as listener:
-        pool = children.ReceiverPool(Settings(data=tmp_path, receivers=1), listener)
+        pool = children.ReceiverPool(Settings(data=tmp_path, receivers=1), Doors(listener))
         pool.listen(_Deaf(), OLD)
         pool.replace_the_lost()
         meanwhile[0].join()
@@ -98,7 +99,7 @@ def test_receivers_that_end_as_soon_as_they_begin_are_a_failure_that_can_be_seen
 ) -> None:
     now = [0.0]
     with socket.socket() as listener:
-        pool = children.ReceiverPool(Settings(data=tmp_path, receivers=1), listener, lambda: now[0])
+        pool = children.ReceiverPool(Settings(data=tmp_path, receivers=1), Doors(listener), lambda: now[0])
         pool.listen(_Deaf(), OLD)
         pool.replace_the_lost()  # one may be killed, and nobody needs to know
         for _ in range(3):
@@ -116,7 +117,7 @@ def test_a_receiver_that_reads_nothing_keeps_nobody_waiting(tmp_path: Path, monk
     monkeypatch.setattr(receiver, "start", lambda *_: (stuck, ours))
     theirs.send(receiver.Ready())
     with socket.socket() as listener:
-        pool = children.ReceiverPool(Settings(data=tmp_path, receivers=1), listener)
+        pool = children.ReceiverPool(Settings(data=tmp_path, receivers=1), Doors(listener))
         pool.listen(_Deaf(), OLD)
 
         def change_often() -> None:

@@ -84,8 +84,24 @@ def test_a_fixed_rung_is_never_left_again() -> None:
     assert shipment(fixed="1.2").choose(frozenset({"class 3D"})) is None
 
 
+def test_a_rung_that_refers_to_what_the_destination_lacks_is_passed_over() -> None:
+    rungs = (
+        Rung("key objects", "2.1", "a", frozenset({"seg", "report"})),
+        Rung("key objects", "2.2", "b", frozenset({"report"})),
+        Rung("key objects", "2.3", "c"),
+    )
+    takes = frozenset({"key objects"})
+    for stored, chosen in (({"seg", "report"}, 0), ({"report", "more"}, 1), ({"seg"}, 2), (set(), 2)):
+        one = Shipment(1, ResultKind.KOS, "1.2.3", 7, 0, None, rungs, frozenset(stored))
+        assert one.choose(takes) == rungs[chosen]
+    again = Shipment(1, ResultKind.KOS, "1.2.3", 7, 1, "2.1", rungs)
+    assert again.choose(takes) == rungs[0]  # it may be there: never another
+    assert Shipment(1, ResultKind.KOS, "1.2.3", 7, 0, None, rungs[:1]).choose(takes) is None
+
+
 def test_the_segmentation_goes_before_the_report_that_refers_to_it() -> None:
-    assert SENDING_ORDER.index(ResultKind.SEG) < SENDING_ORDER.index(ResultKind.SR)
+    assert SENDING_ORDER[:3] == (ResultKind.SEG, ResultKind.SR, ResultKind.KOS)
+    assert len(SENDING_ORDER) == len(ResultKind)
     assert set(SENDING_ORDER) == set(ResultKind)
 
 
@@ -97,7 +113,8 @@ def test_a_cancelled_result_never_moves_again_and_a_delivered_one_only_to_be_sen
         "held": {"due", "cancelled"},
         "due": {"due", "delivered", "refused", "cancelled"},
         "refused": {"due"},
-        "delivered": {"due"},
+        "delivered": {"due", "committed"},
+        "committed": {"due"},
         "cancelled": set(),
     }
     if then in allowed[now]:

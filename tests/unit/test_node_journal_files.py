@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from node import journal as journal_module
-from node.domain.reception import AssociationClosed, AssociationRefused, Ending, InstanceRefused, QueryAnswered
+from node.domain.announcement import StepState, Teller
+from node.domain.reception import (
+    AssociationClosed,
+    AssociationRefused,
+    CountRefused,
+    CountTold,
+    Ending,
+    InstanceRefused,
+    PromiseAsked,
+    QueryAnswered,
+)
 from node.journal import Journaled, JournalReader, JournalWriter, event_of, line_of
 from tests.studies import AT
 
@@ -18,6 +28,9 @@ EVENTS: list[Journaled] = [
     AssociationRefused('EVIL\\^"é', "NODUS", "10.0.0.9", "not known", True, AT, count=7),
     InstanceRefused("a-1", "CT1", "10.0.0.5", "1.2.3", 0xA900, "It does not match.", AT),
     QueryAnswered("WS", "10.0.0.6", "STUDY", 4, 0, AT),
+    CountTold("CT1", "10.0.0.5", Teller.MPPS, "1.2.4", "1.2", StepState.COMPLETED, (("1.2.5", 64),), AT),
+    CountRefused("CT1", "10.0.0.5", "MPPS", "1.2.4", 0x0112, AT),
+    PromiseAsked("CT1", "10.0.0.5", "2.25.1", (("1.2.840.10008.5.1.4.1.1.2", "1.2.3"),), AT),
 ]
 
 
@@ -43,7 +56,7 @@ BAD_VALUES = [
     line_of(EVENTS[0]).replace(b'"CT1"', b"null"),
     line_of(EVENTS[0]).replace(b'"released"', b'"gone"'),
     line_of(EVENTS[0]).replace(b"+00:00", b""),
-    line_of(EVENTS[1]).replace(b"7}", b"{}}"),
+    line_of(EVENTS[1]).replace(b'"count": 7', b'"count": {}'),
 ]
 
 
@@ -58,6 +71,8 @@ def test_the_names_of_a_line_say_what_the_journal_holds_and_none_is_of_a_patient
     assert names == {
         "event", "association_id", "calling_ae_title", "called_ae_title", "address", "ending", "stored", "refused",
         "at", "reason", "unknown_caller", "count", "sop_instance_uid", "status", "level", "answers",
+        "secured", "wish", "user", "alarming", "teller", "uid", "study_instance_uid", "state", "series",
+        "transaction_uid", "wanted",
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""settings.py: command line before environment before file, and one sentence for each mistake."""
+"""settings: command line before environment before file, and one sentence for each mistake."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_the_defaults_are_those_of_the_operators_contract() -> None:
     assert (settings.host, settings.port, settings.ae_title, settings.web_port) == ("127.0.0.1", 11112, "NODUS", 8080)
     assert settings.data == Path("nodus-data")
     assert settings.destinations == ()
-    assert [each.sender() for each in settings.senders] == [
+    assert settings.all_senders() == [
         Sender("*", "127.0.0.0/8", Standing.ALLOWED),
         Sender("*", "::1/128", Standing.ALLOWED),
     ]
@@ -69,10 +69,18 @@ def test_senders_and_destinations_of_a_file_replace_the_defaults(tmp_path: Path)
         '[[destinations]]\nae_title = "PACS"\nhost = "pacs"\nport = 104\nresults = ["SR"]\nnot_analysed = false\n',
     )
     settings = load(file)
-    assert [each.sender() for each in settings.senders] == [
-        Sender("CT1", "10.0.0.5/32", Standing.ALLOWED, 3.0, 30.0, max_study_age_days=90)
-    ]
+    assert settings.all_senders() == [Sender("CT1", "10.0.0.5/32", Standing.ALLOWED, 3.0, 30.0, max_study_age_days=90)]
     assert [each.destination() for each in settings.destinations] == [Destination("PACS", "pacs", 104, ("SR",), False)]
+
+
+def test_who_is_told_of_events_has_one_address(tmp_path: Path) -> None:
+    place = 'host = "h"\nport = '
+    file = settings_file(
+        tmp_path,
+        f'[[destinations]]\nae_title = "A"\n{place}1\n[[destinations]]\nae_title = "B"\n{place}2\n'
+        f'[[subscribers]]\nae_title = "B"\n{place}3\n',
+    )
+    assert {each.ae_title: each.port for each in load(file).event_receivers} == {"A": 1, "B": 3}
 
 
 @pytest.mark.parametrize(
@@ -84,8 +92,18 @@ def test_senders_and_destinations_of_a_file_replace_the_defaults(tmp_path: Path)
         ('log_level = "LOUD"', "Setting log_level: String should match pattern '^(DEBUG|INFO|WARNING|ERROR)$'."),
         ('[[senders]]\nnetwork = "nowhere"', "Setting senders.0.network: Value error, 'nowhere' does not appear"),
         ('[[destinations]]\nae_title = "P"\nhost = "h"', "Setting destinations.0.port: Field required."),
+        (
+            '[[destinations]]\nae_title = "P"\nhost = "h"\nport = 1\nresults = ["SEG", "pdf"]',
+            "Setting destinations.0.results.1: Input should be 'SEG', 'SR', 'KOS', 'GSPS', 'PDF', 'SC' or 'PM'.",
+        ),
+        ('language = "fr"', "Setting language: Input should be 'en', 'zh' or 'de'."),
         ("lease_s = 0.5", "Setting lease_s: Input should be greater than 1."),
         ("worker_slots = 2", "Setting worker_slots: Value error, more than one needs Redis as broker_url;"),
+        ('worklist_ae_title = "NODUS"', "Setting worklist_ae_title: Value error, the worklist needs another AE title"),
+        ('worklist_ae_title = " "', "Setting worklist_ae_title: String should match pattern"),
+        ('[[admins]]\nae_title = "*"\nnetwork = "::1"', "Setting admins.0.ae_title: Value error, an admin is named"),
+        ('[[admins]]\nae_title = "A"\nnetwork = "x"', "Setting admins.0.network: Value error, 'x' does not appear"),
+        ('[[subscribers]]\nae_title = "S"\nhost = "h"', "Setting subscribers.0.port: Field required."),
         ("port = ", "The settings cannot be read: "),
     ],
 )

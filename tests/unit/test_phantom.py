@@ -7,11 +7,13 @@ import pytest
 
 from node.domain.finding import NoduleType
 from workers.phantom import Phantom, Spec, chest
-from workers.phantom.anatomy import LEFT, RIGHT, Build
-from workers.phantom.chest import scan
-from workers.phantom.grid import Grid, blur, linear_weights, slab_weights
-from workers.phantom.nodules import Shape, draw, truth
-from workers.phantom.tree import MURRAY_EXPONENT, grow
+from workers.phantom.anatomy import LEFT, RIGHT, Build, Lobe
+from workers.phantom.grid import Grid, Upsampled, blur, linear_weights, slab_weights, upsample
+from workers.phantom.nodules import ATTACHMENTS, Shape, draw
+from workers.phantom.paint import blend, joined, path, tubes
+from workers.phantom.scanner import Scanner, scan
+from workers.phantom.tree import MURRAY_EXPONENT, Tree, grow
+from workers.phantom.truth import Lungs, truth
 
 SMALL = Spec(5, nodules=9, matrix=192, step_mm=2.0, thickness_mm=2.0, smallest_mm=8, leaves=300)
 
@@ -79,8 +81,8 @@ def test_the_image_shows_each_type_at_its_density(phantom: Phantom) -> None:
         assert low < phantom.hu[tuple(at.T)].mean() < high
 
 
-def test_nodules_are_isolated_at_vessels_and_at_the_pleura_in_turn(phantom: Phantom) -> None:
-    assert {n.attachment for n in phantom.nodules} == {"isolated", "vessel", "pleura"}
+def test_nodules_are_isolated_at_vessels_pleura_and_fissures_in_turn(phantom: Phantom) -> None:
+    assert {n.attachment for n in phantom.nodules} == set(ATTACHMENTS)
 
 
 def test_noise_is_as_strong_as_asked_for() -> None:
@@ -94,7 +96,7 @@ def test_thick_slices_average_what_thin_ones_show() -> None:
     thick = Grid((3, 24, 24), (5.0, 1.0, 1.0), (1.875, 0.0, 0.0))
     sharp = np.full(fine.shape_zyx, -800, np.float32)
     sharp[5] = 0
-    image = scan(sharp, fine, thick, Spec(1, step_mm=5.0, thickness_mm=5.0, noise_hu=0.0))
+    image = scan(sharp, fine, thick, Scanner(5.0, 0.4, 0.0, 1))
     assert image[:, 12, 12].tolist() == [-800, -600, -800]
 
 
@@ -106,7 +108,7 @@ def test_a_ball_in_lung_has_its_volume_and_is_never_darker_than_what_was_there()
     ball = Shape((20.0, 20.0, 18.0), 12.0, NoduleType.SOLID, "isolated", 0.0, 0, 30.0, 0.5, 1)
     draw(hu, lung, grid, ball)
     assert (hu >= before).all()
-    assert truth(ball, grid, lung, grid).diameter_mm == pytest.approx(12, rel=0.12)
+    assert truth(ball, grid, Lungs(lung, grid), Lobe.LEFT_UPPER).diameter_mm == pytest.approx(12, rel=0.12)
 
 
 def test_a_vessel_tree_reaches_its_points_with_branches_that_grow_thinner() -> None:
@@ -118,6 +120,48 @@ def test_a_vessel_tree_reaches_its_points_with_branches_that_grow_thinner() -> N
     assert np.median(nearest) < 3
     assert tree.start_radius.max() > 0.4 * 300 ** (1 / MURRAY_EXPONENT)
     assert (tree.end_radius <= tree.start_radius + 1e-9).all()
+
+
+@pytest.mark.parametrize(("radius", "within"), [(0.3, 0.1), (0.8, 0.1), (3.0, 0.03)])
+def test_a_tube_fills_its_volume_whatever_its_way_and_however_thin(radius: float, within: float) -> None:
+    grid = Grid((50, 60, 70), (1.25, 0.8, 0.8), (-5.0, 0.0, 3.0))
+    start, end = np.array([[8.0, 9.0, 12.0]]), np.array([[40.0, 38.0, 50.0]])
+    tube = Tree(start, end, np.full(1, radius), np.full(1, radius), np.zeros(1, np.int64))
+    image, scratch = np.zeros(grid.shape_zyx, np.float32), np.zeros(grid.shape_zyx, np.float32)
+    blend(image, tubes(grid, tube), 1.0, scratch)
+    length = float(np.linalg.norm(end - start))
+    volume = np.pi * radius**2 * length + 4 / 3 * np.pi * radius**3
+    assert image.sum() * np.prod(grid.spacing_zyx_mm) == pytest.approx(volume, rel=within)
+    assert not scratch.any()
+
+
+def test_tubes_that_leave_the_image_are_cut_at_its_edge() -> None:
+    grid = Grid((10, 12, 14), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    whole = path(np.array([[5.0, -40.0, 6.0], [5.0, 60.0, 6.0]]), np.full(2, 2.0))
+    outside = path(np.array([[5.0, 40.0, 6.0], [5.0, 60.0, 6.0]]), np.full(2, 2.0))
+    image, scratch = np.zeros(grid.shape_zyx, np.float32), np.zeros(grid.shape_zyx, np.float32)
+    blend(image, tubes(grid, joined([whole, outside])), 1.0, scratch)
+    assert np.allclose(image, image[:, :1], atol=1e-4) and image[5, 0, 6] == 1
+    assert len(tubes(grid, outside).index) == 0
+
+
+def test_slices_of_an_upsampled_image_are_those_of_the_whole() -> None:
+    coarse = Grid((5, 6, 7), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0))
+    fine = Grid((13, 15, 17), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5))
+    image = np.random.default_rng(0).standard_normal(coarse.shape_zyx).astype(np.float32)
+    whole, lazy = upsample(image, coarse, fine), Upsampled(image, coarse, fine)
+    for part in fine.slabs(4):
+        assert np.allclose(lazy[part], whole[part], atol=1e-5)
+
+
+def test_noise_of_a_soft_kernel_is_coarser_than_that_of_a_sharp_one() -> None:
+    grid = Grid((4, 128, 128), (1.0, 0.7, 0.7), (0.0, 0.0, 0.0))
+    alike = []
+    for sharpness in (0.0, 0.5, 1.0):
+        image = scan(np.zeros(grid.shape_zyx, np.float32), grid, grid, Scanner(1.0, sharpness, 30.0, 3)).astype(float)
+        assert image.std() == pytest.approx(30, rel=0.15)
+        alike.append(np.corrcoef(image[:, :, :-1].ravel(), image[:, :, 1:].ravel())[0, 1])
+    assert alike[0] > alike[1] + 0.1 > alike[2] + 0.2
 
 
 def test_averaging_and_interpolation_weights_sum_to_one() -> None:

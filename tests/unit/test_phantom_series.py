@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydicom import dcmread
 
 from node.errors import SettingsError
 from workers.cli import commands
-from workers.phantom import Phantom, Spec, chest
+from workers.phantom import Phantom, Spec, chest, varied
 from workers.phantom.series import datasets, uids, write_series
 from workers.volume import load_volume
 
@@ -93,3 +94,14 @@ def test_the_command_writes_what_the_function_makes(tmp_path: Path) -> None:
     files = sorted((tmp_path / "dicom").iterdir())
     assert f"{len(files)} slices with 2 nodules" in said.output
     assert dcmread(files[0]).SliceThickness == 5
+
+
+def test_the_command_draws_everything_from_the_seed_but_what_it_is_told(tmp_path: Path) -> None:
+    told = ["--varied", "--nodules", "1", "--matrix", "96", "--step", "5", "--contrast", "200"]
+    said = CliRunner().invoke(
+        commands, ["phantom", "--seed", "6", "--out", str(tmp_path), *told], catch_exceptions=False
+    )
+    assert said.exit_code == 0
+    spec = json.loads((tmp_path / "truth.json").read_text())["spec"]
+    expected = varied(6, nodules=1, matrix=96, step_mm=5.0, thickness_mm=5.0, contrast_hu=200.0)
+    assert spec == json.loads(json.dumps(asdict(expected)))

@@ -8,6 +8,7 @@ from node.domain.eligibility import judge
 from node.headers import read_header
 from tests.builders import write_series
 from tests.studies import Series
+from workers import pipeline
 from workers.pipeline import smallest_assessed_mm
 
 
@@ -23,3 +24,12 @@ def test_small_nodules_are_left_out_exactly_where_the_verdict_says_so(
     verdict = judge(read_header(path) for path in paths)
     assert smallest_assessed_mm(verdict) == smallest_mm
     assert any("nodules under 6 mm were not assessed" in reason for reason in verdict.reasons) is (smallest_mm > 0)
+
+
+def test_networks_of_one_version_are_named_by_it_and_others_apart() -> None:
+    ours = {"classifier": "1.0", "composition": "1.0", "detector": "1.0", "segmenter": "1.0"}
+    assert pipeline.version_of_all(ours) == "1.0"
+    assert pipeline.version_of_all({**ours, "detector": "theirs 2", "composition": "1.1"}) == (
+        "1.0, composition 1.1, detector theirs 2"
+    )
+    assert len(pipeline.version_of_all({**ours, "detector": 20 * "n" + " " + 12 * "v", "composition": 12 * "v"})) == 64

@@ -11,7 +11,7 @@ from workers import pipeline
 from workers.assessment.groups import groups_of_headers, noise_group
 from workers.assessment.scan import EVERY_SCORE, Nodule, Scan, Source, attempt
 from workers.assessment.truth import Nodules, read_truth
-from workers.offline import series_below
+from workers.folders import series_below
 
 
 def folder_source(folder: Path, truth: Path) -> Source:

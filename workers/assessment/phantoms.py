@@ -11,24 +11,20 @@ from node.headers import read_header
 from workers.assessment.folder import read_scan
 from workers.assessment.scan import Nodule, Scan, Source
 from workers.evaluation.matching import Truth
-from workers.phantom import Phantom, Spec, chest
+from workers.phantom import Phantom, Spec, chest, varied
 from workers.phantom.seeds import took_part
 from workers.phantom.series import write_series
 from workers.volume import Mask
 
 NODULES = 8
+MATRIX = 384
 STEPS_MM = (0.8, 1.0, 1.25, 1.5, 2.0, 2.5)
-NOISE_HU = (8.0, 40.0)
-SIZES_MM = (4.0, 30.0)
 
 
 def mixed(seed: int) -> Spec:
-    """A phantom of any kernel and dose, with thin slices; the seed decides."""
-    rng = np.random.default_rng([seed, 21])
-    step = float(rng.choice(STEPS_MM))
-    sharpness, noise = (round(float(rng.uniform(*limits)), 2) for limits in ((0.0, 1.0), NOISE_HU))
-    smallest, largest = SIZES_MM
-    return Spec(seed, NODULES, 384, step, step, sharpness, noise, smallest, largest)
+    """A phantom of any kernel, dose, field of view and contrast, with thin slices; the seed decides."""
+    step = float(np.random.default_rng([seed, 22]).choice(STEPS_MM))
+    return varied(seed, nodules=NODULES, matrix=MATRIX, step_mm=step, thickness_mm=step)
 
 
 def phantom_source(count: int, seed: int, spec: Callable[[int], Spec] = mixed) -> Source:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from node.errors import WeightsError
-from workers.detect import Candidate, LungField, detect
+from workers.detect import Candidate, Detected, LungField, detect_with_heat
 from workers.models import onnx_file, retinanet
 from workers.models.store import SHIPPED, Entry, content, registry_of
 from workers.networks.budget import Budget
@@ -27,9 +27,7 @@ class Detector(Protocol):
 
     def prepare(self, device: str) -> None: ...
 
-    def find(
-        self, volume: Volume, lungs: LungField, point: OperatingPoint | None, may_take: Budget
-    ) -> tuple[Candidate, ...]: ...
+    def find(self, volume: Volume, lungs: LungField, point: OperatingPoint | None, may_take: Budget) -> Detected: ...
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,9 @@ class Shipped:
         """Load it. Raises WeightsError."""
         ready("detector", device)
 
-    def find(
-        self, volume: Volume, lungs: LungField, point: OperatingPoint | None, may_take: Budget
-    ) -> tuple[Candidate, ...]:
-        """Candidates in the lungs, best first. Raises OutOfMemory, WeightsError."""
-        return detect(volume, lungs, point, may_take)
+    def find(self, volume: Volume, lungs: LungField, point: OperatingPoint | None, may_take: Budget) -> Detected:
+        """Candidates in the lungs, best first, and the heat. Raises OutOfMemory, WeightsError."""
+        return detect_with_heat(volume, lungs, point, may_take)
 
 
 class Loaded(Protocol):
@@ -84,11 +80,9 @@ class Own:
         """Check and load it. Raises WeightsError, ModelFailed."""
         _loaded(self.data, self.entry, device)
 
-    def find(
-        self, volume: Volume, lungs: LungField, point: OperatingPoint | None, may_take: Budget
-    ) -> tuple[Candidate, ...]:
-        """Candidates in the lungs, best first. Raises OutOfMemory, WeightsError, ModelFailed."""
-        return _loaded(self.data, self.entry, may_take.device).find(volume, lungs, may_take)
+    def find(self, volume: Volume, lungs: LungField, point: OperatingPoint | None, may_take: Budget) -> Detected:
+        """Candidates in the lungs, best first; no heat. Raises OutOfMemory, WeightsError, ModelFailed."""
+        return Detected(_loaded(self.data, self.entry, may_take.device).find(volume, lungs, may_take))
 
 
 def chosen(data: Path) -> Detector:
@@ -96,8 +90,20 @@ def chosen(data: Path) -> Detector:
 
     Raises WeightsError where the choice cannot be read, or names a model that is not there.
     """
-    registry = registry_of(data)
-    return Shipped() if registry.in_use == SHIPPED else Own(data, registry.entry(registry.in_use))
+    return named(data, registry_of(data).in_use)
+
+
+def named(data: Path, name: str) -> Detector:
+    """A detector by its name. Raises WeightsError where there is none of that name."""
+    return Shipped() if name == SHIPPED else Own(data, registry_of(data).entry(name))
+
+
+def in_shadow(data: Path) -> str:
+    """The model that reads in shadow; empty where none does, or none can be told: no reading fails for that."""
+    try:
+        return registry_of(data).in_shadow
+    except WeightsError:
+        return ""
 
 
 LOADERS: dict[str, Callable[[Mapping[str, bytes], str], Loaded]] = {

@@ -1,8 +1,9 @@
-"""Models in the data directory: copied, pinned by SHA-256, and which of them is in use.
+"""Models in the data directory: copied, pinned by SHA-256, and which of them is in use or in shadow.
 
 Layout under the data directory::
 
-    models/registry.json    each model with the SHA-256 of its files, and which one detects; written last, in one step
+    models/registry.json    each model with the SHA-256 of its files, which one detects, and which one reads in shadow;
+                            written last, in one step
     models/NAME/…           the files that are loaded, and no others; they never change
 """
 
@@ -26,7 +27,7 @@ SHIPPED = "shipped"
 """Name of our own detector."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,19}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,11}")
-"""Name and version are short enough to be whole where DICOM has 64 characters for all three networks (LO)."""
+"""Name and version are short enough to be whole where DICOM has 64 characters for all networks (LO)."""
 MOST_BYTES = 4 << 30
 """Of one file: it is read into memory."""
 
@@ -54,6 +55,8 @@ class Registry:
 
     entries: tuple[Entry, ...] = ()
     in_use: str = SHIPPED
+    in_shadow: str = ""
+    """Reads beside the one in use, for comparison alone; empty: none does."""
 
     def entry(self, name: str) -> Entry:
         """One model. Raises WeightsError."""
@@ -61,6 +64,29 @@ class Registry:
             if each.name == name:
                 return each
         raise WeightsError(f"There is no model {name!r}: `nodus models list` shows those that are here.")
+
+    def having(self, name: str) -> "Registry":
+        """Itself, where a model of that name is here. Raises WeightsError."""
+        if name != SHIPPED:
+            self.entry(name)
+        return self
+
+    def may_be_tried(self, name: str) -> None:
+        """Raises WeightsError where a model cannot read in shadow."""
+        self.having(name)
+        if name == self.in_use:
+            raise WeightsError(f"The model {name!r} is in use: it cannot be its own shadow.")
+
+    def removable(self, name: str) -> Entry:
+        """A model that nobody needs. Raises WeightsError."""
+        if name == SHIPPED:
+            raise WeightsError("The shipped detector comes with Nodus and cannot be removed.")
+        entry = self.entry(name)
+        if name == self.in_use:
+            raise WeightsError(f"The model {name!r} is in use: `nodus models use` another one first.")
+        if name == self.in_shadow:
+            raise WeightsError(f"The model {name!r} is in shadow: `nodus models use {name} --no-shadow` first.")
+        return entry
 
 
 def registry_of(data: Path) -> Registry:
@@ -72,7 +98,7 @@ def registry_of(data: Path) -> Registry:
     try:
         told = json.loads((folder / "registry.json").read_bytes())
         entries = tuple(_entry(name, **fields) for name, fields in told["models"].items())
-        return Registry(entries, str(told["in_use"]))
+        return Registry(entries, str(told["in_use"]), str(told.get("in_shadow", "")))
     except FileNotFoundError:
         if folder.is_dir() and any(each.is_dir() for each in folder.iterdir()):
             raise WeightsError(f"{folder}/registry.json is missing: put it back, or remove {folder}.") from None
@@ -134,12 +160,37 @@ def install(data: Path, name: str, kind: str, version: str, files: Mapping[str, 
 
 
 def choose(data: Path, name: str) -> None:
-    """Let a model detect from now on. Raises WeightsError where there is none of that name, SettingsError."""
+    """Let a model detect from now on; one that was in shadow is so no longer.
+
+    Raises WeightsError where there is none of that name, SettingsError.
+    """
+    with _changing(data) as folder:
+        registry = registry_of(data).having(name)
+        left = "" if registry.in_shadow == name else registry.in_shadow
+        _write(folder, replace(registry, in_use=name, in_shadow=left))
+
+
+def shade(data: Path, name: str) -> None:
+    """Let a model read in shadow from now on, in place of any other; with an empty name, none.
+
+    Raises WeightsError where there is none of that name or it is in use, SettingsError.
+    """
     with _changing(data) as folder:
         registry = registry_of(data)
-        if name != SHIPPED:
-            registry.entry(name)
-        _write(folder, replace(registry, in_use=name))
+        if name:
+            registry.may_be_tried(name)
+        _write(folder, replace(registry, in_shadow=name))
+
+
+def remove(data: Path, name: str) -> Entry:
+    """Forget a model and delete its files. Raises WeightsError where it is in use, in shadow or ours, SettingsError."""
+    with _changing(data) as folder:
+        registry = registry_of(data)
+        entry = registry.removable(name)
+        _write(folder, replace(registry, entries=tuple(each for each in registry.entries if each != entry)))
+        shutil.rmtree(folder / name, ignore_errors=True)
+        sync_directory(folder)
+    return entry
 
 
 @contextmanager
@@ -181,5 +232,5 @@ def _write(folder: Path, registry: Registry) -> None:
     models: dict[str, Any] = {
         each.name: {"kind": each.kind, "version": each.version, "files": dict(each.files)} for each in registry.entries
     }
-    told = {"in_use": registry.in_use, "models": models}
+    told = {"in_use": registry.in_use, "in_shadow": registry.in_shadow, "models": models}
     write_durably(folder / "registry.json", (json.dumps(told, indent=2) + "\n").encode())

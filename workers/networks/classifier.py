@@ -1,4 +1,4 @@
-"""A patch around one candidate to: nodule or not, and of what composition."""
+"""A patch around one candidate to: nodule or not."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class ClassifierConfig:
     reach: float = 2.4
     """Edge of the patch in diameters of the candidate, at least."""
     types: tuple[str, ...] = ("solid", "part-solid", "ground-glass")
-    """Order of the type logits; calcified is told by HU."""
+    """Order of the type logits: a second task for training, see `workers.composition` for what is reported."""
     dropout: float = 0.2
 
     def spacing_mm(self, diameter_mm: float) -> float:

@@ -15,6 +15,7 @@ from torch import nn
 
 from node.errors import WeightsError
 from workers.networks.classifier import Classifier, ClassifierConfig
+from workers.networks.composition import Composition, CompositionConfig
 from workers.networks.nodenet import NodeNet, NodeNetConfig
 from workers.networks.segmenter import Segmenter, SegmenterConfig
 
@@ -23,6 +24,7 @@ KINDS: dict[str, tuple[type, type]] = {
     "detector": (NodeNet, NodeNetConfig),
     "segmenter": (Segmenter, SegmenterConfig),
     "classifier": (Classifier, ClassifierConfig),
+    "composition": (Composition, CompositionConfig),
 }
 """Name of a model to its network and the network's configuration."""
 
@@ -123,13 +125,13 @@ def in_use(name: str) -> Record:
     return _loaded(name, FOLDER).record
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _loaded(name: str, folder: Path) -> Loaded:
     """Network and record stay together: a result must name the weights that read, not those of the registry by now."""
     return _checked(name, folder)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _on(device: str, name: str, folder: Path) -> nn.Module:
     """A copy for each device: a reading that ran out of the GPU's memory goes to the CPU."""
     return deepcopy(_loaded(name, folder).network).to(device).to(memory_format=torch.channels_last_3d)

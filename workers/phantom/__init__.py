@@ -1,6 +1,7 @@
-"""A synthetic chest CT with known nodules, from one seed; numpy and pydicom only."""
+"""A synthetic chest CT with known nodules, from one seed; numpy, scipy and pydicom only."""
 
 from workers.phantom.chest import Phantom, Spec, chest
-from workers.phantom.nodules import Nodule
+from workers.phantom.truth import Nodule
+from workers.phantom.variety import varied
 
-__all__ = ["Nodule", "Phantom", "Spec", "chest"]
+__all__ = ["Nodule", "Phantom", "Spec", "chest", "varied"]

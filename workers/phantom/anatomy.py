@@ -1,12 +1,24 @@
 """The thorax as signed distances: body, lungs, mediastinum, heart, diaphragm, from one seed."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
+from scipy import ndimage
 
 from workers.phantom.grid import Grid, Image, smooth_noise
 
 RIGHT, LEFT = 1, 2
+
+
+class Lobe(StrEnum):
+    """Of a lung; the fissures part them."""
+
+    RIGHT_UPPER = "right upper"
+    RIGHT_MIDDLE = "right middle"
+    RIGHT_LOWER = "right lower"
+    LEFT_UPPER = "left upper"
+    LEFT_LOWER = "left lower"
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,11 @@ class Build:
         return 0.72 * self.half_depth
 
     @property
+    def body_y(self) -> float:
+        """y of the middle of the body: the chest wall is thicker behind."""
+        return 9.0
+
+    @property
     def carina_zyx(self) -> tuple[float, float, float]:
         return 0.58 * self.height, 0.22 * self.half_depth, 0.0
 
@@ -61,6 +78,11 @@ class Build:
         sign = -1 if side == RIGHT else 1
         drop = 0.5 if side == RIGHT else 0.53
         return drop * self.height, 0.15 * self.half_depth, sign * (self.mediastinum + 10)
+
+    @property
+    def body_half_axes(self) -> tuple[float, float]:
+        """Half width, at the shoulders, and half depth of the body."""
+        return self.half_width + self.wall + 25, self.half_depth + 0.9 * self.wall + 12
 
     def cavity_half_axes(self, z_mm: Image) -> tuple[Image, Image]:
         """Half width and half depth of the chest cavity at a height."""
@@ -82,14 +104,30 @@ class Fields:
     left: Image
     heart: Image
     belly: Image
-    fissure: Image
-    """Distance to the nearest fissure, never negative."""
+    oblique: Image
+    """Above the oblique fissure of either lung."""
+    horizontal: Image
+    """Above the horizontal fissure of the right lung; it means something above the oblique one alone."""
+    fissure_mm: Image
+    """Thickness of the fissures; 0 where they are incomplete."""
     fat: Image
     """Smooth noise: where it is above zero the mediastinum and the wall are fat rather than muscle."""
 
     @property
     def lungs(self) -> Image:
         return np.maximum(self.right, self.left)
+
+    def lobe(self, at_zyx: Image) -> Lobe:
+        """The lobe of a place, an index of the grid; outside the lungs that of the nearer one."""
+        right, left, oblique, horizontal = (
+            float(ndimage.map_coordinates(field, np.asarray(at_zyx)[:, None], order=1, mode="nearest")[0])
+            for field in (self.right, self.left, self.oblique, self.horizontal)
+        )
+        if left > right:
+            return Lobe.LEFT_UPPER if oblique > 0 else Lobe.LEFT_LOWER
+        if oblique <= 0:
+            return Lobe.RIGHT_LOWER
+        return Lobe.RIGHT_UPPER if horizontal > 0 else Lobe.RIGHT_MIDDLE
 
 
 def smooth_min(a: Image, b: Image, rounding_mm: float) -> Image:
@@ -134,7 +172,9 @@ def anatomy(build: Build, grid: Grid) -> Fields:
         left=sides[1],
         heart=heart,
         belly=smooth_min(cavity, _below_diaphragm(build, (z, y, x)), 4),
-        fissure=_fissure(build, (z, y, x)),
+        oblique=(z - 0.36 * build.height - 0.9 * y + 0.002 * (np.abs(x) - 60) ** 2) / 1.35,
+        horizontal=z - 0.38 * build.height + 0.1 * y + 0 * x,
+        fissure_mm=_fissure_mm(build, grid),
         fat=smooth_noise(grid, 26, rng) + 0.7 * smooth_noise(grid, 11, rng),
     )
 
@@ -142,9 +182,8 @@ def anatomy(build: Build, grid: Grid) -> Fields:
 def _body(build: Build, grid: Grid) -> Image:
     z, y, x = grid.mesh_mm()
     shoulder = np.clip((z / build.height - 0.62) / 0.4, 0, 1)
-    half_x = build.half_width + build.wall + 25 * shoulder
-    half_y = build.half_depth + 0.9 * build.wall + 12 + 0 * shoulder
-    return superellipse(x, y - 9, half_x, half_y, 2.6)
+    half_x, half_y = build.body_half_axes
+    return superellipse(x, y - build.body_y, half_x - 25 * (1 - shoulder), half_y + 0 * shoulder, 2.6)
 
 
 def _heart(build: Build, at: tuple[Image, Image, Image]) -> Image:
@@ -190,9 +229,10 @@ def _below_diaphragm(build: Build, at: tuple[Image, Image, Image]) -> Image:
     return (dome - at[0]) * 0.75
 
 
-def _fissure(build: Build, at: tuple[Image, Image, Image]) -> Image:
-    z, y, x = at
-    h, d = build.height, build.half_depth
-    oblique = (z - 0.36 * h - 0.9 * y + 0.002 * (np.abs(x) - 60) ** 2) / 1.35
-    horizontal = np.where((x < -3) & (oblique > 0) & (y < 0.1 * d), np.abs(z - 0.38 * h + 0.1 * y), 99)
-    return np.minimum(np.abs(oblique), horizontal)
+def _fissure_mm(build: Build, grid: Grid) -> Image:
+    """Thin as a rule, thicker in patches, incomplete in most bodies."""
+    rng = np.random.default_rng([build.seed, 12])
+    usual = float(np.exp(rng.uniform(np.log(0.2), np.log(0.9))))
+    uneven = np.exp(rng.uniform(0.1, 0.5) * smooth_noise(grid, 30, rng))
+    there = np.clip((smooth_noise(grid, 70, rng) + rng.uniform(0.3, 2.0)) * 4, 0, 1)
+    return np.asarray(usual * uneven * there, dtype=np.float32)

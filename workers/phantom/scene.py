@@ -5,14 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.phantom.anatomy import LEFT, RIGHT, Build, Fields, anatomy, ellipsoid
-from workers.phantom.grid import Grid, Image, smooth_noise, upsample
-from workers.phantom.paint import tubes
-from workers.phantom.skeleton import airways, front_bones, ribs, spine
+from workers.phantom import parenchyma
+from workers.phantom.anatomy import LEFT, RIGHT, Build, Fields, Lobe, anatomy, ellipsoid
+from workers.phantom.decoys import Decoy, Ground, Sketch, sketch
+from workers.phantom.grid import Grid, Image, Upsampled
+from workers.phantom.paint import blend, brighten, joined, tubes
+from workers.phantom.skeleton import airways, esophagus, front_bones, great_vessels, ribs, spine
 from workers.phantom.tree import Tree, grow
 
 COARSE_MM = 3.0
-AIR_HU, MUSCLE_HU, FAT_HU, LIVER_HU = -1000.0, 50.0, -95.0, 62.0
+AIR_HU, MUSCLE_HU, FAT_HU, LIVER_HU, FISSURE_HU = -1000.0, 50.0, -95.0, 62.0, -50.0
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,27 @@ class Scene:
 
     hu: Image
     """(z, y, x)"""
-    right: Image
-    """Share of each voxel that is right lung, vessels and airways included, 0..1."""
-    left: Image
+    lung_share: Image
+    """Share of each voxel that is lung, vessels and airways included, 0..1."""
+    sides: NDArray[np.uint8]
+    """RIGHT or LEFT where there is lung."""
     grid: Grid
-    depth_mm: Image
-    """Distance to the pleura on `coarse`, positive inside the lungs."""
+    fields: Fields
+    """Of organs, on `coarse`."""
     coarse: Grid
     vessels: Tree
+    decoys: tuple[Decoy, ...]
+    decoyed: NDArray[np.bool_]
+    """(z, y, x): voxels that a decoy changed; no nodule may come near them."""
 
     @property
-    def lung_share(self) -> Image:
-        return self.right + self.left
+    def depth_mm(self) -> Image:
+        """Distance to the pleura on `coarse`, positive inside the lungs."""
+        return self.fields.lungs
+
+    def lobe(self, at_zyx_mm: tuple[float, float, float]) -> Lobe:
+        """The lobe that a place lies in."""
+        return self.fields.lobe(self.coarse.index(np.array(at_zyx_mm)))
 
 
 @dataclass
@@ -42,7 +53,19 @@ class Canvas:
     hu: Image
     lungs: Image
     """Share of lung, 0..1."""
+    sides: NDArray[np.uint8]
+    scratch: Image
     grid: Grid
+
+    @classmethod
+    def blank(cls, grid: Grid) -> "Canvas":
+        lungs, scratch = (np.zeros(grid.shape_zyx, np.float32) for _ in range(2))
+        return cls(np.empty(grid.shape_zyx, np.float32), lungs, np.zeros(grid.shape_zyx, np.uint8), scratch, grid)
+
+    @property
+    def soft_mm(self) -> float:
+        """Over this length one tissue gives way to another: a voxel."""
+        return float(np.mean(self.grid.spacing_zyx_mm))
 
 
 def bounds_zyx_mm(build: Build) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -55,46 +78,66 @@ def bounds_zyx_mm(build: Build) -> tuple[NDArray[np.float64], NDArray[np.float64
     )
 
 
-def scene(build: Build, grid: Grid, leaves: int = 2500) -> Scene:
-    """Draw the chest of one body; `leaves` is the number of points that each of the four vessel trees fills."""
+def coarse_grid(build: Build) -> Grid:
+    """Where organs are signed distances: around the whole body, so that it is the same in any field of view."""
     low, high = bounds_zyx_mm(build)
-    coarse = Grid.around(low - 6, high + 6, (COARSE_MM,) * 3)
+    half_x, half_y = build.body_half_axes
+    low[1:], high[1:] = (build.body_y - half_y, -half_x), (build.body_y + half_y, half_x)
+    return Grid.around(low - 6, high + 6, (COARSE_MM,) * 3)
+
+
+def scene(build: Build, grid: Grid, leaves: int = 2500, decoys: int = 6) -> Scene:
+    """Draw the chest of one body; `leaves` is the number of points that each of the four vessel trees fills."""
+    coarse = coarse_grid(build)
     fields = anatomy(build, coarse)
-    rng = np.random.default_rng([build.seed, 4])
-    right, left = (_share(side, coarse, grid) for side in (fields.right, fields.left))
-    canvas = Canvas(_body(build, fields, coarse, grid), right + left, grid)
+    canvas = Canvas.blank(grid)
+    _body(build, fields, coarse, canvas)
+    _mediastinum(build, canvas)
     _bones(build, canvas)
-    canvas.hu += canvas.lungs * (_parenchyma(fields, coarse, grid, rng) - canvas.hu)
+    _hollow(build, fields, coarse, canvas)
     vessels = _vessels(build, fields, coarse, canvas, leaves)
-    return Scene(canvas.hu, right, left, grid, fields.lungs, coarse, vessels)
+    drawn, decoyed = _decoys(sketch(Ground(build, fields.lungs, coarse, grid), decoys), canvas)
+    return Scene(canvas.hu, canvas.lungs, canvas.sides, grid, fields, coarse, vessels, drawn, decoyed)
 
 
-def _share(field_mm: Image, coarse: Grid, grid: Grid) -> Image:
-    """Share of each voxel inside a signed distance."""
-    field = upsample(field_mm, coarse, grid)
-    field /= np.float32(np.mean(grid.spacing_zyx_mm))
-    field += 0.5
-    return np.clip(field, 0, 1, out=field)
+def filled(distance_mm: Image, soft_mm: float) -> Image:
+    """Share of each voxel inside a signed distance, in place."""
+    distance_mm /= np.float32(soft_mm)
+    distance_mm += np.float32(0.5)
+    return np.clip(distance_mm, 0, 1, out=distance_mm)
 
 
-def _body(build: Build, fields: Fields, coarse: Grid, grid: Grid) -> Image:
-    """Soft tissue everywhere, the lungs not yet hollow."""
+def _soft_tissue(build: Build, fields: Fields, coarse: Grid) -> Image:
+    """HU on the coarse grid of a body without bones and lungs, as if it had no skin."""
     fatty = np.clip(fields.fat / 0.5 + 0.4, 0, 1)
     wall = np.where(fields.body < build.fat, FAT_HU, MUSCLE_HU + fatty * (FAT_HU - MUSCLE_HU) * 0.7)
-    core = np.where(fields.cavity > 0, 42 + fatty * (FAT_HU - 42), wall)
+    loose = np.clip(fields.fat / 0.8 + 0.9, 0, 1)  # what lies between the great vessels is mostly fat
+    core = np.where(fields.cavity > 0, 42 + loose * (FAT_HU - 42), wall)
     blood = np.clip(fields.heart / 4 + 0.5, 0, 1)
     core = core + blood * (build.contrast_hu + 8 * fields.fat - core)
     inside = np.clip(fields.belly / 4 + 0.5, 0, 1)
     z, y, x = coarse.mesh_mm()
     organ = np.where(x < 15, LIVER_HU, 42 + fatty * (FAT_HU - 42)) + 0 * z + 0 * y
     stomach = np.clip(ellipsoid((z, y, x), (-48, -0.35 * build.half_depth, 58), (20, 30, 34)) / 4, 0, 1)
-    tissue = core + inside * (organ + stomach * (AIR_HU - organ) - core)
-    hu = upsample(tissue.astype(np.float32), coarse, grid)
-    skin = _share(fields.body, coarse, grid)
-    hu -= AIR_HU
-    hu *= skin
-    hu += AIR_HU
-    return hu
+    return np.asarray(core + inside * (organ + stomach * (AIR_HU - organ) - core), dtype=np.float32)
+
+
+def _body(build: Build, fields: Fields, coarse: Grid, canvas: Canvas) -> None:
+    """Soft tissue everywhere inside the skin, the lungs not yet hollow."""
+    tissue = Upsampled(_soft_tissue(build, fields, coarse), coarse, canvas.grid)
+    body = Upsampled(fields.body, coarse, canvas.grid)
+    for part in canvas.grid.slabs():
+        hu = tissue[part]
+        hu -= AIR_HU
+        hu *= filled(body[part], canvas.soft_mm)
+        hu += AIR_HU
+        canvas.hu[part] = hu
+
+
+def _mediastinum(build: Build, at: Canvas) -> None:
+    """Great vessels and the esophagus in the fat between the lungs."""
+    _paint(at, [esophagus(build)], 38.0)
+    _paint(at, great_vessels(build), build.contrast_hu)
 
 
 def _bones(build: Build, at: Canvas) -> None:
@@ -112,34 +155,55 @@ def _thinner(tube: Tree, by_mm: float) -> Tree:
 
 def _paint(at: Canvas, trees: list[Tree], value_hu: float, within: Image | None = None) -> None:
     """Blend a value into the image where tubes run."""
-    coverage = np.zeros(at.grid.shape_zyx, np.float32)
-    for tree in trees:
-        tubes(coverage, at.grid, tree)
-    if within is not None:
-        coverage *= within
-    at.hu += coverage * (value_hu - at.hu)
+    blend(at.hu, tubes(at.grid, joined(trees)), value_hu, at.scratch, within)
 
 
-def _parenchyma(fields: Fields, coarse: Grid, grid: Grid, rng: np.random.Generator) -> Image:
-    """Lung tissue without vessels: gradient to the back, texture, now and then emphysema, glass, scars, fissures."""
-    _, y, _ = grid.mesh_mm()
-    base = rng.uniform(-890, -820) + rng.uniform(10, 45) * (y / 100)
-    hu = base + rng.uniform(8, 18) * smooth_noise(grid, 14, rng) + rng.uniform(5, 14) * smooth_noise(grid, 5, rng)
-    if rng.random() < 0.3:
-        holes = np.clip(smooth_noise(grid, 18, rng) - rng.uniform(0.6, 1.4), 0, 0.6) / 0.6
-        hu += holes * (-965 - hu)
-    depth = upsample(fields.lungs, coarse, grid)
-    if rng.random() < 0.5:
-        behind = np.clip(y / 60, 0, 1) * np.exp(-np.maximum(depth, 0) / rng.uniform(2, 7))
-        hu += behind * rng.uniform(60, 330) * np.clip(0.5 + 0.5 * smooth_noise(grid, 25, rng), 0, 1)
-    if rng.random() < 0.3:
-        glass = np.clip(smooth_noise(grid, 45, rng) - rng.uniform(1.2, 2.0), 0, 0.5) / 0.5
-        hu += glass * rng.uniform(80, 260)
-    scar = np.clip(smooth_noise(grid, 40, rng) - 1.9, 0, 0.4) / 0.4 * np.exp(-np.maximum(depth - 1, 0) / 2)
-    hu += scar * (rng.uniform(-300, 0) - hu)
-    sheet = np.clip(0.9 - upsample(fields.fissure, coarse, grid), 0, 1) * rng.uniform(0.1, 0.35)
-    hu += sheet * (-100 - hu)
-    return np.asarray(hu, dtype=np.float32)
+def _hollow(build: Build, fields: Fields, coarse: Grid, canvas: Canvas) -> None:
+    """Lung tissue and fissures where the lungs are."""
+    rng = np.random.default_rng([build.seed, 4])
+    box = _lung_box(fields, coarse, canvas.grid)
+    inner = canvas.grid.part(box)
+    smooth = Grid.around(
+        np.array([inner.axis_mm(a)[0] for a in range(3)]),
+        np.array([inner.axis_mm(a)[-1] for a in range(3)]),
+        (parenchyma.SPACING_MM,) * 3,
+    )
+    tissue = Upsampled(parenchyma.parenchyma(fields, coarse, smooth, rng), smooth, inner)
+    right, left = (Upsampled(side, coarse, inner) for side in (fields.right, fields.left))
+    oblique, horizontal, fissure = (
+        Upsampled(one, coarse, inner) for one in (fields.oblique, fields.horizontal, fields.fissure_mm)
+    )
+    soft = canvas.soft_mm
+    hu, lungs, sides = canvas.hu[box], canvas.lungs[box], canvas.sides[box]
+    for part in inner.slabs():
+        shares = filled(right[part], soft), filled(left[part], soft)
+        above = oblique[part]
+        thickness = fissure[part]
+        sheet = _sheet(above, soft, thickness)
+        np.maximum(sheet, _sheet(horizontal[part], soft, thickness) * (above > 0) * shares[0], out=sheet)
+        air = tissue[part]
+        air += sheet * (FISSURE_HU - air)
+        lungs[part] = shares[0] + shares[1]
+        sides[part] = np.where(shares[1] > shares[0], LEFT, RIGHT)
+        hu[part] += lungs[part] * (air - hu[part])
+
+
+def _sheet(distance_mm: Image, soft_mm: float, thickness_mm: Image) -> Image:
+    """Share of each voxel that a thin sheet fills."""
+    share = ((thickness_mm + soft_mm) / 2 - np.abs(distance_mm)) / np.float32(soft_mm)
+    return np.clip(share, 0, np.clip(thickness_mm / np.float32(soft_mm), 0, 1))
+
+
+def _lung_box(fields: Fields, coarse: Grid, grid: Grid) -> tuple[slice, slice, slice]:
+    inside = np.argwhere(fields.lungs > -2 * COARSE_MM)
+    corners = (
+        coarse.origin_zyx_mm + corner * np.array(coarse.spacing_zyx_mm) for corner in (inside.min(0), inside.max(0))
+    )
+    low, high = corners
+    box = grid.box(low, high)
+    if box is None:
+        raise ValueError("the lungs lie outside the image")
+    return box
 
 
 def _vessels(build: Build, fields: Fields, coarse: Grid, at: Canvas, leaves: int) -> Tree:
@@ -161,7 +225,7 @@ def _vessels(build: Build, fields: Fields, coarse: Grid, at: Canvas, leaves: int
     _paint(at, [_thinner(tree, -0.8) for tree in bronchi], 20.0, at.lungs)
     _paint(at, [trunk], -990.0)
     _paint(at, bronchi, -985.0, at.lungs)
-    return _joined([*arteries, *veins])
+    return joined([*arteries, *veins])
 
 
 def _bronchi(artery: Tree, start_zyx: NDArray[np.float64]) -> Tree:
@@ -192,6 +256,16 @@ def _scatter(field_mm: Image, coarse: Grid, count: int, rng: np.random.Generator
     return np.asarray(coarse.origin_zyx_mm + (chosen + jitter) * coarse.spacing_zyx_mm)
 
 
-def _joined(trees: list[Tree]) -> Tree:
-    fields = [np.concatenate([getattr(tree, name) for tree in trees]) for name in Tree.__dataclass_fields__]
-    return Tree(*fields)
+def _decoys(sketches: list[Sketch], at: Canvas) -> tuple[tuple[Decoy, ...], NDArray[np.bool_]]:
+    """Draw decoys: lymph nodes anywhere, others where there is lung. Returns them and where they are."""
+    touched = np.zeros(at.grid.shape_zyx, np.bool_)
+    drawn = []
+    for one in sketches:
+        within = None if one.kind == "node" else at.lungs
+        index = brighten(at.hu, one.cover, one.hu, at.scratch, within)
+        if len(index):
+            touched.reshape(-1)[index] = True
+            z, y, x = (float(part.mean()) for part in np.unravel_index(index, touched.shape))
+            x, y, z = (float(c) for c in (at.grid.affine @ [z, y, x, 1])[:3])
+            drawn.append(Decoy(one.kind, (x, y, z)))
+    return tuple(drawn), touched

@@ -16,12 +16,17 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from node.domain.uids import derived_uid
 from node.errors import SettingsError
-from workers.phantom.chest import Phantom
+from workers.phantom.chest import Phantom, body
 
 IMPLEMENTATION_UID = UID(derived_uid("nodus", "phantom", "implementation"))
 INTERCEPT_HU = -1024
-TRUTH_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "volume_mm3", "type", "attachment")
-"""The first five as in the LUNA16 tables."""
+TRUTH_COLUMNS = (
+    *("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "volume_mm3", "type", "attachment"),
+    *("outline", "lobe", "long_mm", "short_mm", "axis1_mm", "axis2_mm", "axis3_mm"),
+)
+"""The first five as in the LUNA16 tables; long and short axis in the axial plane, then the three principal axes."""
+ENHANCED_HU = 80.0
+"""Blood above this was given contrast."""
 STUDY_DATE, STUDY_TIME = "20200101", "120000"
 
 
@@ -81,7 +86,9 @@ def truth(phantom: Phantom) -> list[dict[str, object]]:
     for nodule in sorted(phantom.nodules, key=lambda one: -one.diameter_mm):
         place = (round(c, 2) for c in nodule.center_lps_mm)
         size = (round(nodule.diameter_mm, 2), round(nodule.volume_mm3, 1))
-        values = (series, *place, *size, nodule.type.value, nodule.attachment)
+        axes = (round(mm, 2) for mm in (nodule.long_mm, nodule.short_mm, *nodule.axes_mm))
+        named = (nodule.type.value, nodule.attachment, nodule.outline, nodule.lobe.value)
+        values = (series, *place, *size, *named, *axes)
         rows.append(dict(zip(TRUTH_COLUMNS, values, strict=True)))
     return rows
 
@@ -89,12 +96,16 @@ def truth(phantom: Phantom) -> list[dict[str, object]]:
 def write_truth(phantom: Phantom, folder: Path) -> None:
     """Write the truth as truth.csv (columns of the LUNA16 tables first) and truth.json (with the spec)."""
     rows = truth(phantom)
-    document = {"spec": asdict(phantom.spec), **uids(phantom), "nodules": rows}
+    document = {"spec": asdict(phantom.spec), **uids(phantom), "nodules": rows, "decoys": _decoys(phantom)}
     (folder / "truth.json").write_text(json.dumps(document, indent=2) + "\n")
     with (folder / "truth.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, TRUTH_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _decoys(phantom: Phantom) -> list[dict[str, object]]:
+    return [{"kind": one.kind, "center_lps_mm": [round(c, 1) for c in one.center_lps_mm]} for one in phantom.decoys]
 
 
 def _identity(phantom: Phantom) -> str:
@@ -157,15 +168,20 @@ def _acquisition(dataset: FileDataset, phantom: Phantom, index: int) -> None:
     dataset.ScanOptions = "HELICAL MODE"
     dataset.ConvolutionKernel = "SHARP" if spec.sharpness > 0.5 else "STANDARD"
     dataset.SliceThickness = _decimal(spec.thickness_mm)
-    dataset.SpacingBetweenSlices = _decimal(spec.step_mm)
+    dataset.SpacingBetweenSlices = _decimal(spec.step_mm * float(np.cos(np.radians(spec.tilt_deg))))
+    dataset.GantryDetectorTilt = _decimal(spec.tilt_deg)
+    dataset.ReconstructionDiameter = _decimal(spec.matrix * phantom.grid.spacing_zyx_mm[2])
+    if body(spec).contrast_hu > ENHANCED_HU:
+        dataset.ContrastBolusAgent = "IODINE"
     dataset.BurnedInAnnotation = "NO"
     dataset.LossyImageCompression = "00"
 
 
 def _geometry(dataset: FileDataset, phantom: Phantom, index: int) -> None:
     z, y, x = (float(phantom.grid.axis_mm(axis)[index if axis == 0 else 0]) for axis in range(3))
+    tilt = np.radians(phantom.grid.tilt_deg)
     dataset.ImagePositionPatient = [_decimal(x), _decimal(y), _decimal(z)]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, *(_decimal(float(part)) for part in (np.cos(tilt), -np.sin(tilt)))]
     dataset.SliceLocation = _decimal(z)
     dataset.PixelSpacing = [_decimal(phantom.grid.spacing_zyx_mm[1]), _decimal(phantom.grid.spacing_zyx_mm[2])]
 
@@ -188,4 +204,5 @@ def _pixels(dataset: FileDataset, phantom: Phantom, index: int) -> None:
 
 def _decimal(value: float) -> str:
     """A decimal string of at most 16 characters (PS3.5 6.2)."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+    text = f"{value:.6f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text

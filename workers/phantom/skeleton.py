@@ -1,4 +1,4 @@
-"""Bones and airways of the thorax as tubes."""
+"""Bones, airways and great vessels of the thorax as tubes."""
 
 import numpy as np
 
@@ -76,3 +76,49 @@ def airways(build: Build) -> tuple[Tree, dict[int, tuple[np.ndarray, np.ndarray]
         ends[side] = (hilum, hilum - carina)
     joined = [np.concatenate([getattr(part, name) for part in parts]) for name in Tree.__dataclass_fields__]
     return Tree(*joined), ends
+
+
+def great_vessels(build: Build) -> list[Tree]:
+    """Aorta with its arch and branches, caval and brachiocephalic veins, pulmonary trunk and main arteries."""
+    rng = np.random.default_rng([build.seed, 14])
+    h, d, wide = build.height, build.half_depth, rng.uniform(0.85, 1.2)
+    lines: list[tuple[list[list[float]], list[float]]] = [
+        (
+            [
+                [0.38, -0.02, 2],
+                [0.55, -0.2, -10],
+                [0.64, -0.16, -9],
+                [0.71, 0.08, 3],
+                [0.68, 0.36, 15],
+                [0.6, 0.56, 21],
+            ],
+            [14, 15, 14.5, 13, 12, 11.5],
+        ),
+        ([[0.6, 0.56, 21], [0.3, 0.62, 22], [-0.4, 0.66, 12]], [11.5, 11, 10]),
+        ([[0.34, -0.06, -22], [0.6, -0.16, -23], [0.82, -0.2, -22]], [10, 8.5, 7.5]),
+        ([[0.82, -0.2, -22], [0.86, -0.36, 0], [0.93, -0.42, 32]], [7, 6, 6]),
+        ([[0.82, -0.2, -22], [0.96, -0.36, -36]], [7, 6.5]),
+        ([[0.7, 0.0, -2], [0.95, -0.16, -22]], [6, 5]),
+        ([[0.72, 0.1, 5], [1.05, 0.02, 22]], [4, 4]),
+        ([[0.71, 0.2, 9], [1.05, 0.16, 34]], [5, 4.5]),
+        ([[0.4, -0.32, 20], [0.52, -0.18, 15], [0.56, 0.06, 10]], [14, 13, 11]),
+        ([[0.5, 0.1, -4], [0.34, 0.16, -30]], [9, 6.5]),
+        ([[0.36, 0.18, 6], [0.32, 0.24, 34]], [9, 6.5]),
+    ]
+    tubes = []
+    for points, radii in lines:
+        middle = np.array(points) * [h, d, 1.0] + rng.normal(0, 1.5, 3)
+        tubes.append(path(middle, wide * np.array(radii)))
+    for side, drop in ((RIGHT, 0.54), (LEFT, 0.56)):
+        hilum = np.array(build.hilum_zyx(side))
+        start = np.array([drop * h, 0.06 * d, 4.0 if side == RIGHT else 12.0])
+        bend = (start + hilum) / 2 + [3.0, -3.0, 0.0]
+        tubes.append(path(np.stack([start, bend, hilum]), wide * np.array([10.5, 9.5, 8.0])))
+    return tubes
+
+
+def esophagus(build: Build) -> Tree:
+    """Behind the trachea and the heart, a little to the left."""
+    x = np.array([1.0, 4.0, 8.0, 14.0])
+    z, y = np.array([1.2, 0.7, 0.3, -0.3]) * build.height, np.array([0.36, 0.42, 0.46, 0.4]) * build.half_depth
+    return path(np.stack([z, y, x], axis=1), np.array([6.0, 7.0, 7.5, 8.0]))

@@ -10,6 +10,9 @@ Points = NDArray[np.float64]
 MURRAY_EXPONENT = 2.7
 """Parent radius to this power is the sum of the daughters' (measured in lung arteries: 2.3-3)."""
 
+SEGMENTS = 3
+"""Straight pieces that a bent branch is drawn in."""
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -113,16 +116,18 @@ def _bent(
     generation: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> Tree:
-    """Break each branch into two segments with a kink, tapering from the parent's radius to its own."""
+    """Bend each branch along a parabola in a few segments, tapering from the parent's radius to its own."""
     start, end = ends
-    length = np.linalg.norm(end - start, axis=1, keepdims=True)
-    middle = (start + end) / 2 + 0.09 * length * rng.standard_normal(start.shape)
+    way = end - start
+    bulge = 0.12 * np.linalg.norm(way, axis=1, keepdims=True) * rng.standard_normal(start.shape)
     before = np.where(parent >= 0, np.minimum(radius[np.maximum(parent, 0)], 1.25 * radius), radius)
-    between = (before + 2 * radius) / 3
+    along = np.linspace(0, 1, SEGMENTS + 1)
+    points = [start + t * way + 4 * t * (1 - t) * bulge for t in along]
+    radii = [before + min(1.5 * t, 1.0) * (radius - before) for t in along]
     return Tree(
-        np.concatenate([start, middle]),
-        np.concatenate([middle, end]),
-        np.concatenate([before, between]),
-        np.concatenate([between, radius]),
-        np.concatenate([generation, generation]),
+        np.concatenate(points[:-1]),
+        np.concatenate(points[1:]),
+        np.concatenate(radii[:-1]),
+        np.concatenate(radii[1:]),
+        np.concatenate([generation] * SEGMENTS),
     )

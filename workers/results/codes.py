@@ -5,6 +5,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from node.domain.finding import NoduleType, Side
+from node.domain.guidance import RiskCalculator
 from node.domain.outcome import Outcome
 
 NODUS_SCHEME = CodingSchemeIdentificationItem(
@@ -12,6 +13,10 @@ NODUS_SCHEME = CodingSchemeIdentificationItem(
 )
 
 COMMENT = Code("121106", "DCM", "Comment")
+KEY_OBJECT_DESCRIPTION = Code("113012", "DCM", "Key Object Description")
+REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+OF_INTEREST = Code("113000", "DCM", "Of Interest")
+"""CID 7010: the title of a key object selection that claims nothing more."""
 PROCEDURE_REPORTED = Code("25045-6", "LN", "CT unspecified body region")
 """CID 100; "Procedure reported" takes nothing else."""
 NODULE = Code("27925004", "SCT", "Nodule")
@@ -33,10 +38,28 @@ CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 MEAN = Code("373098007", "SCT", "Mean")
 PARTIAL_VOLUME = Code("PVRIM", "99NODUS", "Sum of segmented voxels with partial volume at the rim")
 
+LUNG_RADS = Code("RID50134", "RADLEX", "Lung-RADS assessment")
+LUNG_RADS_CATEGORIES = {
+    "1": Code("RID50136", "RADLEX", "Lung-RADS 1"),
+    "2": Code("RID50137", "RADLEX", "Lung-RADS 2"),
+    "3": Code("RID50138", "RADLEX", "Lung-RADS 3"),
+    "4A": Code("RID50139", "RADLEX", "Lung-RADS 4A"),
+    "4B": Code("RID50140", "RADLEX", "Lung-RADS 4B"),
+}
+PROBABILITY_OF_CANCER = Code("111047", "DCM", "Probability of cancer")
+MINIMUM = Code("255605001", "SCT", "Minimum")
+MAXIMUM = Code("56851009", "SCT", "Maximum")
+RISK_CALCULATORS = {
+    RiskCalculator.BROCK_2A: Code("BROCK2A", "99NODUS", "Brock risk calculator, full model without spiculation"),
+    RiskCalculator.BROCK_2B: Code("BROCK2B", "99NODUS", "Brock risk calculator, full model with spiculation"),
+}
+
 MM = Code("mm", "UCUM", "mm")
 MM3 = Code("mm3", "UCUM", "cubic millimeter")
 HU = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 PERCENT = Code("%", "UCUM", "Percent")
+NO_UNITS = Code("1", "UCUM", "no units")
+CLASS_ACTIVATION = Code("130402", "DCM", "Class activation")
 NODULES = Code("{nodules}", "UCUM", "nodules")
 
 ABSENT = Code("272519000", "SCT", "Absent")

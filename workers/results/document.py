@@ -19,8 +19,14 @@ from workers.results.codes import ACQUISITION_EQUIPMENT, PROCESSING_EQUIPMENT
 from workers.results.request import EncodedResult, ResultRequest
 from workers.volume.planes import PARSE_ERRORS
 
-SERIES_NUMBERS = {ResultKind.SEG: 9001, ResultKind.SR: 9002, ResultKind.SC: 9005}
-TITLES = {ResultKind.SEG: "SEG", ResultKind.SR: "SR", ResultKind.SC: "Summary"}
+SERIES_NUMBERS = {
+    **{ResultKind.SEG: 9001, ResultKind.SR: 9002, ResultKind.PM: 9003, ResultKind.KOS: 9004},
+    **{ResultKind.SC: 9005, ResultKind.GSPS: 9006, ResultKind.PDF: 9007},
+}
+TITLES = {
+    **{ResultKind.SEG: "SEG", ResultKind.SR: "SR", ResultKind.PM: "Heat", ResultKind.KOS: "Key Images"},
+    **{ResultKind.SC: "Summary", ResultKind.GSPS: "Marks", ResultKind.PDF: "Report"},
+}
 REQUIRED_EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
@@ -59,14 +65,19 @@ def plain_source(request: ResultRequest) -> Dataset:
     return source
 
 
-def encode(dataset: Dataset, kind: ResultKind, request: ResultRequest) -> EncodedResult:
-    """Complete a result and write it as a Part-10 file; the same request gives the same bytes."""
+def encode(
+    dataset: Dataset, kind: ResultKind, request: ResultRequest, refers_to: tuple[str, ...] = ()
+) -> EncodedResult:
+    """Complete a result and write it as a Part-10 file; the same request gives the same bytes.
+
+    `refers_to`: SOP Instance UIDs of other results without which it is not to be sent.
+    """
     sop_class_uid = str(dataset.SOPClassUID)
-    dataset.SOPInstanceUID = request.instance_uid(sop_class_uid)
+    dataset.SOPInstanceUID = request.instance_uid(sop_class_uid, refers_to)
     dataset.SeriesInstanceUID = request.series_uid(sop_class_uid)
     dataset.SeriesNumber, dataset.InstanceNumber = SERIES_NUMBERS[kind], 1
     state = "NOT ANALYSED" if request.volume is None else TITLES[kind]
-    dataset.SeriesDescription = f"AI Lung Nodule {state} [v{request.model.version}]"[:64]
+    dataset.SeriesDescription = f"{_mark(request)}AI Lung Nodule {state} [v{request.model.version}]"[:64]
     _copy_patient_and_study(request.headers[0], dataset)
     _add_equipment(dataset, request)
     _add_dates(dataset, request)
@@ -76,7 +87,12 @@ def encode(dataset: Dataset, kind: ResultKind, request: ResultRequest) -> Encode
         sop_instance_uid=dataset.SOPInstanceUID,
         series_instance_uid=dataset.SeriesInstanceUID,
         data=_part_10(dataset),
+        refers_to=refers_to,
     )
+
+
+def _mark(request: ResultRequest) -> str:
+    return "SHADOW " if request.shadow else ""
 
 
 def coded(code: Code) -> Dataset:
@@ -145,14 +161,18 @@ def _add_equipment(dataset: Dataset, request: ResultRequest) -> None:
         node[keyword] = copy.deepcopy(dataset[keyword])
         if source.get(keyword):
             scanner[keyword] = copy.deepcopy(source[keyword])
-    node.ContributionDateTime = created_at(request).strftime("%Y%m%d%H%M%S.%f%z")
+    # without an offset where it is UTC, like all times beside it: dcmpschk takes +0000 for malformed
+    node.ContributionDateTime = created_at(request).strftime("%Y%m%d%H%M%S.%f%z").removesuffix("+0000")
     scanner.PurposeOfReferenceCodeSequence = [coded(ACQUISITION_EQUIPMENT)]
+    for item in (node, scanner):
+        request.say.name_codes(item)
     dataset.ContributingEquipmentSequence = [scanner, node] if "Manufacturer" in scanner else [node]
 
 
 def _add_dates(dataset: Dataset, request: ResultRequest) -> None:
     created = created_at(request)
-    for name in ("InstanceCreation", "Content", "Series"):
+    names = ("InstanceCreation", "Content", "Series")
+    for name in names if dataset.Modality != "PR" else (names[0], names[2], "PresentationCreation"):
         setattr(dataset, f"{name}Date", created.strftime("%Y%m%d"))
         setattr(dataset, f"{name}Time", created.strftime("%H%M%S.%f"))
 

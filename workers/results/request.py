@@ -1,6 +1,7 @@
 """What results are made from, and what they are: bytes of a Part-10 file."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,10 +10,15 @@ from pydicom.uid import SegmentationStorage
 
 from node.domain.delivery import ResultKind
 from node.domain.finding import Finding
+from node.domain.guidance import Guidance, NoduleGuidance
+from node.domain.language import Language
 from node.domain.outcome import Conclusion, Outcome
+from node.domain.prior import PriorComparison, tracked
 from node.domain.uids import ResultIdentity
 from node.errors import AnalysisError
+from workers.results.language import Speech
 from workers.volume import Mask, Volume
+from workers.volume.heat import HeatMap
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,21 @@ class Equipment:
 
 
 @dataclass(frozen=True)
+class Style:
+    """How results say what was read, whatever was read."""
+
+    language: Language = Language.EN
+    outlines: bool = True
+    """The report also outlines each nodule on its key image (TID 1410)."""
+
+    def digest(self, settings_digest: str) -> str:
+        """A digest of settings with this style: UIDs of one style are never those of another."""
+        if self == Style():
+            return settings_digest
+        return hashlib.sha256(f"{settings_digest}\n{self!r}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class Predecessor:
     """An earlier report that this one replaces."""
 
@@ -55,6 +76,8 @@ class EncodedResult:
     series_instance_uid: str
     data: bytes
     """A complete Part-10 file, Explicit VR Little Endian."""
+    refers_to: tuple[str, ...] = ()
+    """SOP Instance UIDs of results that a destination must have before this one makes sense there."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +100,17 @@ class ResultRequest:
     """One per finding, same order."""
     more_findings: bool = False
     """There may be more nodules than `findings` names: their number is no total."""
+    guidance: Guidance | None = None
+    """What clinical rules say; None where they were not applied."""
+    comparison: PriorComparison | None = None
+    """What became of the nodules since an earlier exam; None where there is none to tell of."""
+    heat: HeatMap | None = None
+    """The detector's scores; None where it gives none."""
+    shadow: bool = False
+    """It was read by a model that is only tried: nothing of it is for a radiologist."""
     predecessors: Mapping[str, Predecessor] = field(default_factory=dict)
     """By SOP Class UID."""
+    style: Style = field(default_factory=Style)
 
     def __post_init__(self) -> None:
         """Raise AnalysisError where the parts contradict each other: such a report must not be written."""
@@ -93,18 +125,37 @@ class ResultRequest:
             raise AnalysisError("A result needs a source image, a mask for each finding and a time with its zone.")
         if [finding.ordinal for finding in self.findings] != list(range(1, len(self.findings) + 1)):
             raise AnalysisError("Findings are not numbered from 1.")
+        if (
+            self.comparison is not None
+            and self.comparison.is_made
+            and len(self.comparison.changes) != len(self.findings)
+        ):
+            raise AnalysisError("A comparison says of each finding what became of it.")
+        if self.guidance is not None and self.guidance.lung_rads and self.conclusion.limitations:
+            raise AnalysisError("A reading that is limited has no Lung-RADS category.")
 
-    def instance_uid(self, sop_class_uid: str) -> str:
-        """SOP Instance UID of the result of this class."""
-        return self.identity.uid("instance", sop_class_uid)
+    def instance_uid(self, sop_class_uid: str, refers_to: Sequence[str] = ()) -> str:
+        """SOP Instance UID of the result of this class; of several, of the one that refers to these others."""
+        return self.identity.uid(" ".join(("instance", *refers_to)), sop_class_uid)
 
     def series_uid(self, sop_class_uid: str) -> str:
         """Series Instance UID of the result of this class; each has a series of its own."""
         return self.identity.uid("series", sop_class_uid)
 
     def tracking_uid(self, finding: Finding) -> str:
-        """Tracking UID of a nodule, the same in SR and SEG."""
-        return self.identity.uid("nodule", "", finding.ordinal)
+        """Tracking UID of a nodule, the same in SR and SEG: that of an earlier exam where it was reported there."""
+        kept = tracked(self.comparison.changes) if self.comparison else {}
+        return kept.get(finding.ordinal) or self.identity.uid("nodule", "", finding.ordinal)
+
+    def guidance_on(self, finding: Finding) -> NoduleGuidance | None:
+        """What clinical rules say of one nodule."""
+        advised = self.guidance.nodules if self.guidance else ()
+        return next((each for each in advised if each.ordinal == finding.ordinal), None)
+
+    @property
+    def say(self) -> Speech:
+        """In its language."""
+        return Speech(self.style.language)
 
     @property
     def seg_uid(self) -> str:

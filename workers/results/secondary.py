@@ -1,31 +1,29 @@
-"""Secondary Capture: one picture that any viewer shows, with key slices, outlines and a table."""
-
-import textwrap
+"""Secondary Capture: one picture that any viewer shows, with key slices, outlines, strips and a table."""
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from node.domain.delivery import ResultKind
 from node.domain.finding import Finding, PixelPoint
 from node.errors import AnalysisError
+from workers.results import captions, comparison
 from workers.results.document import encode, references
+from workers.results.lettering import picture_font, wrapped
 from workers.results.request import EncodedResult, ResultRequest
-from workers.results.text import BANNER, TYPE_NAMES, headline, made_by, place
+from workers.results.strip import GREY, OUTLINE, WHITE, YELLOW, grey, strips_of
+from workers.results.text import headline, limits, made_by, rule_lines, warning
 from workers.volume import Volume
 
 WIDTH, TILE, MARGIN = 1152, 368, 12
-WINDOW_HU = (-1350, 150)
-"""Lung window: centre -600, width 1500."""
-MOST_TILES, MOST_ROWS = 6, 16
+MOST_TILES, MOST_STRIPS, MOST_ROWS = 6, 3, 16
 ZOOM_MM, ZOOM_PIXELS = 40.0, 128
-WHITE, GREY, YELLOW, OUTLINE = (235, 235, 235), (150, 150, 150), (255, 210, 60), (255, 80, 80)
-COLUMNS = (
-    *(("", 0), ("type", 56), ("side", 190), ("mean diameter", 270), ("axes", 420)),
-    *(("volume", 560), ("density", 690), ("confidence", 790), ("image", 910)),
-)
-"""Heading and left edge in pixels."""
+Colour = tuple[int, int, int]
+COLUMNS = (0, 56, 180, 284, 424, 560, 690, 790, 910)
+"""Left edges in pixels."""
+ROW, LEADING = 26, 1.4
+"""Height of a row of the table in pixels, of a line by its font's."""
 
 
 def encode_secondary_capture(request: ResultRequest) -> EncodedResult:
@@ -40,8 +38,8 @@ def encode_secondary_capture(request: ResultRequest) -> EncodedResult:
     image.BodyPartExamined = request.headers[0].get("BodyPartExamined") or "CHEST"
     image.BurnedInAnnotation, image.RecognizableVisualFeatures = "NO", "NO"
     image.LossyImageCompression, image.PatientOrientation = "00", ""
-    image.DerivationDescription = BANNER
-    image.ImageComments = headline(request)
+    image.DerivationDescription = captions.derivation(request)
+    image.ImageComments = " ".join([*warning(request), headline(request)])
     image.SourceImageSequence = list(references(_key_headers(request)))
     image.SamplesPerPixel, image.PhotometricInterpretation, image.PlanarConfiguration = 3, "RGB", 0
     image.Rows, image.Columns = picture.shape[:2]
@@ -57,9 +55,12 @@ def _key_headers(request: ResultRequest) -> list[Dataset]:
 
 
 def draw_summary(request: ResultRequest, volume: Volume) -> Image.Image:
-    """Draw title, sentences, one tile a nodule (three plain slices without one) and the table; RGB."""
+    """Draw title, sentences, one tile a nodule (three plain slices without one), the strips of the first and the table;
+    RGB."""
     tiles = [_nodule_tile(finding, volume) for finding in request.findings[:MOST_TILES]] or _plain_tiles(volume)
-    parts = [_heading(request), _side_by_side(tiles), *([_table(request)] if request.findings else [])]
+    parts = [_heading(request), _side_by_side(tiles)]
+    if request.findings:
+        parts += [*_strips(request), _table(request)]
     page = Image.new("RGB", (WIDTH, sum(part.height for part in parts) + MARGIN))
     top = 0
     for part in parts:
@@ -69,15 +70,20 @@ def draw_summary(request: ResultRequest, volume: Volume) -> Image.Image:
 
 
 def _heading(request: ResultRequest) -> Image.Image:
-    notes = [f"Not assessed or limited: {sentence}" for sentence in request.conclusion.limitations]
-    rows = [(f"AI lung nodules - {BANNER.removeprefix('AI result, ')}", 30, YELLOW)]
-    for sentence, colour in ((headline(request), WHITE), *((note, YELLOW) for note in notes), (made_by(request), GREY)):
-        rows += [(line, 19, colour) for line in textwrap.wrap(sentence, 112)]
-    band = Image.new("RGB", (WIDTH, 2 * MARGIN + sum(round(size * 1.4) for _, size, _ in rows)))
+    language = request.style.language
+    rows = [(captions.summary_title(request), 30, YELLOW)]
+    above = [(sentence, OUTLINE) for sentence in warning(request)]
+    below = [(line, WHITE) for line in (*comparison.lines(request), *rule_lines(request))]
+    notes = [(note, YELLOW) for note in limits(request)]
+    for sentence, colour in (*above, (headline(request), WHITE), *notes, *below, (made_by(request), GREY)):
+        rows += [
+            (line, 19, colour) for line in wrapped(sentence, WIDTH - 2 * MARGIN, picture_font(19, language).getlength)
+        ]
+    band = Image.new("RGB", (WIDTH, 2 * MARGIN + sum(round(size * LEADING) for _, size, _ in rows)))
     draw, top = ImageDraw.Draw(band), MARGIN
     for text, size, colour in rows:
-        draw.text((MARGIN, top), text, colour, ImageFont.load_default(size))
-        top += round(size * 1.4)
+        draw.text((MARGIN, top), text, colour, picture_font(size, language))
+        top += round(size * LEADING)
     return band
 
 
@@ -88,6 +94,16 @@ def _side_by_side(tiles: list[Image.Image]) -> Image.Image:
         row, column = divmod(index, 3)
         band.paste(tile, (MARGIN + column * (TILE + MARGIN), row * (TILE + MARGIN)))
     return band
+
+
+def _strips(request: ResultRequest) -> list[Image.Image]:
+    """Of the most suspicious nodules, each as a band of the page."""
+    bands = []
+    for strip in strips_of(request, MOST_STRIPS).values():
+        band = Image.new("RGB", (WIDTH, strip.height))
+        band.paste(strip, ((WIDTH - strip.width) // 2, 0))
+        bands.append(band)
+    return bands
 
 
 def _plain_tiles(volume: Volume) -> list[Image.Image]:
@@ -101,7 +117,7 @@ def _nodule_tile(finding: Finding, volume: Volume) -> Image.Image:
     outline = [(x * scale[0], y * scale[1]) for x, y in finding.key_image.outline]
     draw.polygon(outline, outline=OUTLINE)
     right, top = max(x for x, _ in outline), min(y for _, y in outline)
-    draw.text((min(right + 4, TILE - 40), max(top - 22, 4)), finding.label, OUTLINE, ImageFont.load_default(20))
+    draw.text((min(right + 4, TILE - 40), max(top - 22, 4)), finding.label, OUTLINE, picture_font(20))
     free = tuple(0 if middle > TILE / 2 else TILE - ZOOM_PIXELS for middle in np.mean(outline, axis=0))
     tile.paste(_enlarged(finding, volume), (free[0], free[1]))
     return tile
@@ -109,14 +125,14 @@ def _nodule_tile(finding: Finding, volume: Volume) -> Image.Image:
 
 def _slice_tile(volume: Volume, z: int) -> tuple[Image.Image, tuple[float, float]]:
     """One slice on a square tile, and tile pixels per image pixel along columns and rows."""
-    grey = _grey(volume, z)
+    whole = grey(volume.hu[z])
     _, dy, dx = volume.spacing_zyx_mm
-    mm_per_pixel = max(grey.width * dx, grey.height * dy) / TILE
+    mm_per_pixel = max(whole.width * dx, whole.height * dy) / TILE
     scale = (dx / mm_per_pixel, dy / mm_per_pixel)
     tile = Image.new("RGB", (TILE, TILE))
-    tile.paste(grey.resize((round(grey.width * scale[0]), round(grey.height * scale[1])), Image.Resampling.BILINEAR))
+    tile.paste(whole.resize((round(whole.width * scale[0]), round(whole.height * scale[1])), Image.Resampling.BILINEAR))
     toward = volume.affine[0, 2]
-    ImageDraw.Draw(tile).text((6, TILE // 2), "R" if toward > 0 else "L", GREY, ImageFont.load_default(18))
+    ImageDraw.Draw(tile).text((6, TILE // 2), "R" if toward > 0 else "L", GREY, picture_font(18))
     return tile, scale
 
 
@@ -127,43 +143,27 @@ def _enlarged(finding: Finding, volume: Volume) -> Image.Image:
     half_mm = max(ZOOM_MM / 2, finding.measurements.long_axis_mm * 0.75)
     center: PixelPoint = ((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2)
     box = (center[0] - half_mm / dx, center[1] - half_mm / dy, center[0] + half_mm / dx, center[1] + half_mm / dy)
-    grey = _grey(volume, finding.key_image.slice_index)
-    zoom = grey.transform((ZOOM_PIXELS, ZOOM_PIXELS), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    whole = grey(volume.hu[finding.key_image.slice_index])
+    zoom = whole.transform((ZOOM_PIXELS, ZOOM_PIXELS), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
     framed = zoom.convert("RGB")
     ImageDraw.Draw(framed).rectangle((0, 0, ZOOM_PIXELS - 1, ZOOM_PIXELS - 1), outline=GREY)
     return framed
 
 
-def _grey(volume: Volume, z: int) -> Image.Image:
-    low, high = WINDOW_HU
-    values = np.clip((volume.hu[z].astype(np.float32) - low) * (255 / (high - low)), 0, 255)
-    return Image.fromarray(values.astype(np.uint8))
-
-
 def _table(request: ResultRequest) -> Image.Image:
-    rows = [tuple(title for title, _ in COLUMNS)]
-    rows += [_row(finding, request) for finding in request.findings[:MOST_ROWS]]
+    """Its headings, a row a finding, and below it what became of it since an earlier exam."""
+    language = request.style.language
+    rows: list[tuple[tuple[str, ...], tuple[int, ...], Colour]] = [(captions.column_names(request), COLUMNS, GREY)]
+    for finding in request.findings[:MOST_ROWS]:
+        rows.append((captions.row(finding, request), COLUMNS, WHITE))
+        if since := comparison.short_line(finding, request):
+            rows.append(((since,), COLUMNS[1:], GREY))
     more = len(request.findings) - MOST_ROWS
     if more > 0:
-        rows.append((f"and {more} more: see the structured report",))
-    band = Image.new("RGB", (WIDTH, MARGIN + 26 * len(rows)))
+        rows.append(((captions.more_rows(more, request),), COLUMNS, WHITE))
+    band = Image.new("RGB", (WIDTH, MARGIN + ROW * len(rows)))
     draw = ImageDraw.Draw(band)
-    for index, row in enumerate(rows):
-        for text, (_, left) in zip(row, COLUMNS, strict=False):
-            draw.text((MARGIN + left, 4 + 26 * index), text, WHITE if index else GREY, ImageFont.load_default(17))
+    for index, (texts, edges, colour) in enumerate(rows):
+        for text, left in zip(texts, edges, strict=False):
+            draw.text((MARGIN + left, 4 + ROW * index), text, colour, picture_font(17, language))
     return band
-
-
-def _row(finding: Finding, request: ResultRequest) -> tuple[str, ...]:
-    sizes = finding.measurements
-    return (
-        finding.label,
-        TYPE_NAMES[finding.type],
-        finding.side.value,
-        f"{sizes.mean_diameter_mm:.1f} mm",
-        f"{sizes.long_axis_mm:.1f} x {sizes.short_axis_mm:.1f} mm",
-        "not measured" if sizes.volume_mm3 is None else f"{sizes.volume_mm3:.0f} mm3",
-        f"{sizes.mean_hu:.0f} HU",
-        f"{finding.confidence:.0%}",
-        place(finding, request),
-    )

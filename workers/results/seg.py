@@ -1,6 +1,7 @@
 """Segmentation: BINARY, one segment a nodule, only frames that hold a nodule."""
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import highdicom as hd
@@ -21,8 +22,8 @@ from workers.volume import SliceSource, Volume
 
 Where = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """Frame, row and column of each voxel of a mask."""
-LO_LENGTH = 64
-"""Characters of a Long String (PS3.5 Table 6.2-1); the SR has the whole text."""
+DESCRIPTION = "Lung nodules found by AI, unverified"
+SHADOW = "SHADOW READING, not for use: nodules found by AI, unverified"
 COLOURS_LAB = (
     *((62.0, 55.0, 45.0), (70.0, -45.0, 45.0), (55.0, 5.0, -55.0), (85.0, 0.0, 75.0)),
     *((60.0, 60.0, -35.0), (80.0, -35.0, -15.0), (65.0, 25.0, 65.0), (75.0, 15.0, -20.0)),
@@ -50,11 +51,12 @@ def encode_seg(request: ResultRequest) -> EncodedResult:
         instance_number=1,
         manufacturer=request.equipment.manufacturer,
         manufacturer_model_name=request.equipment.model_name,
-        software_versions=request.model.version[:LO_LENGTH],
+        software_versions=request.model.version,
         device_serial_number=request.equipment.installation_id,
         content_label="LUNG_NODULES",
-        content_description="Lung nodules found by AI, unverified",
+        content_description=request.say(SHADOW if request.shadow else DESCRIPTION),
     )
+    request.say.name_codes(segmentation)
     _name_sources(segmentation, [volume.slices[z] for z in slices], request)
     _fix_dimension_uid(segmentation, request)
     return encode(segmentation, ResultKind.SEG, request)
@@ -93,14 +95,14 @@ def _segment(finding: Finding, request: ResultRequest) -> SegmentDescription:
     lightness, a, b = COLOURS_LAB[(finding.ordinal - 1) % len(COLOURS_LAB)]
     return SegmentDescription(
         segment_number=finding.ordinal,
-        segment_label=f"Nodule {finding.ordinal}",
+        segment_label=request.say("Nodule {number}", number=str(finding.ordinal)),
         segmented_property_category=c.ABNORMAL_STRUCTURE,
         segmented_property_type=c.NODULE,
         algorithm_type="AUTOMATIC",
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=request.model.name,
             family=c.ARTIFICIAL_INTELLIGENCE,
-            version=request.model.version[:LO_LENGTH],
+            version=request.model.version,
             source=request.equipment.manufacturer,
         ),
         tracking_uid=request.tracking_uid(finding),
@@ -154,10 +156,22 @@ def _name_sources(segmentation: Dataset, sources: list[SliceSource], request: Re
             image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = source.sop_class_uid, source.sop_instance_uid
             if source.frame_number is not None:
                 image.ReferencedFrameNumber = source.frame_number
+    segmentation.SourceImageSequence = list(_drawn_on(sources))
     series = Dataset()
     series.SeriesInstanceUID = request.headers[0].SeriesInstanceUID
     series.ReferencedInstanceSequence = list(references(request.headers))
     segmentation.ReferencedSeriesSequence = [series]
+
+
+def _drawn_on(sources: list[SliceSource]) -> Iterator[Dataset]:
+    """Each image once, with the frames that hold a nodule where it is multi-frame."""
+    for instance_uid in dict.fromkeys(source.sop_instance_uid for source in sources):
+        of_image = [source for source in sources if source.sop_instance_uid == instance_uid]
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = of_image[0].sop_class_uid, instance_uid
+        if frames := sorted(source.frame_number for source in of_image if source.frame_number is not None):
+            item.ReferencedFrameNumber = frames
+        yield item
 
 
 def _fix_dimension_uid(segmentation: Dataset, request: ResultRequest) -> None:

@@ -1,4 +1,4 @@
-"""Structured report: TID 1500 with one group for the examination and two for each nodule."""
+"""Structured report: TID 1500 with one group for the examination and one or two for each nodule."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,13 @@ from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, Enhanc
 
 from node.domain.delivery import ResultKind
 from node.domain.finding import Finding, NoduleType
+from node.domain.guidance import Risk
 from node.domain.outcome import Outcome
 from node.errors import AnalysisError
 from workers.results import codes as c
+from workers.results import comparison
 from workers.results.document import device_uid, encode, plain_source
+from workers.results.language import TAGS
 from workers.results.request import EncodedResult, ResultRequest
 from workers.results.text import lines
 
@@ -42,6 +45,8 @@ def encode_sr(request: ResultRequest, sop_class_uid: str = SR_LADDER[0]) -> Enco
         previous_versions=_predecessors(request, sop_class_uid),
         coding_schemes=[c.NODUS_SCHEME] if _has_private_codes(request) else None,
     )
+    for item in (*document.ConceptNameCodeSequence, *document.ContentSequence):
+        request.say.name_codes(item)
     return encode(document, ResultKind.SR, request)
 
 
@@ -56,7 +61,7 @@ def _evidence(request: ResultRequest) -> list[Dataset]:
         seg.StudyInstanceUID = request.headers[0].StudyInstanceUID
         seg.SeriesInstanceUID = request.series_uid(SegmentationStorage)
         evidence.append(seg)
-    return evidence
+    return evidence + comparison.evidence(request)
 
 
 def _reference(header: Dataset) -> Dataset:
@@ -94,9 +99,14 @@ def _content(request: ResultRequest) -> hd.MeasurementReport:
     """The tree, with the sentences for people before the groups for machines (TID 1500 is extensible)."""
     groups = [_examination(request)]
     for finding in request.findings:
-        groups += [_nodule(finding, request), _on_key_image(finding, request)]
+        groups.append(_nodule(finding, request))
+        if request.style.outlines:
+            groups.append(_on_key_image(finding, request))
     report = hd.MeasurementReport(
-        observation_context=_observer(request), procedure_reported=c.PROCEDURE_REPORTED, imaging_measurements=groups
+        observation_context=_observer(request),
+        procedure_reported=c.PROCEDURE_REPORTED,
+        imaging_measurements=groups,
+        language_of_content_item_and_descendants=hd.LanguageOfContentItemAndDescendants(TAGS[request.style.language]),
     )
     root = report[0]
     comments = [
@@ -124,30 +134,36 @@ def _observer(request: ResultRequest) -> hd.ObservationContext:
     )
 
 
-def _algorithm(request: ResultRequest) -> hd.AlgorithmIdentification:
+def _algorithm(request: ResultRequest, rules: Sequence[str] = ()) -> hd.AlgorithmIdentification:
+    """The networks; `rules`: names of the clinical rules that had a part in a group."""
     return hd.AlgorithmIdentification(
         name=request.model.name,
         version=request.model.version,
         family=c.ARTIFICIAL_INTELLIGENCE,
         manufacturer=request.equipment.manufacturer,
+        parameters=list(rules) or None,
     )
 
 
 def _examination(request: ResultRequest) -> hd.MeasurementsAndQualitativeEvaluations:
     """The group that says how the reading ended. Without findings there is no Finding item; see PS3.16 CID 6047.
 
-    The number of findings is left out where it would be read as a total and is none.
+    The number of findings is left out where it would be read as a total and is none. Lung-RADS is coded where one
+    category alone is possible; where several are, the sentences name them.
     """
     outcome, count = request.conclusion.outcome, len(request.findings)
     evaluations = [hd.QualitativeEvaluation(c.ALGORITHMS_SUMMARY, c.summary_code(outcome, count > 0))]
     if outcome is Outcome.NO_FINDINGS:
         evaluations.append(hd.QualitativeEvaluation(c.NODULE_OF_LUNG, c.ABSENT))
+    categories, rules = (request.guidance.lung_rads, request.guidance.rules) if request.guidance else ((), ())
+    if len(categories) == 1:
+        evaluations.append(hd.QualitativeEvaluation(c.LUNG_RADS, c.LUNG_RADS_CATEGORIES[categories[0]]))
     analysed = outcome is not Outcome.NOT_ANALYSED
     number = hd.Measurement(c.NUMBER_OF_FINDINGS, count, c.NODULES)
     number[0].MeasuredValueSequence[0].NumericValue = str(count)
     return hd.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.TrackingIdentifier(request.identity.uid("examination"), "Exam summary"),
-        algorithm_id=_algorithm(request),
+        algorithm_id=_algorithm(request, rules),
         finding_sites=[hd.FindingSite(c.LUNG)] if analysed else None,
         measurements=[number] if analysed and not request.more_findings else None,
         qualitative_evaluations=evaluations,
@@ -168,8 +184,13 @@ def _nodule(finding: Finding, request: ResultRequest) -> hd.VolumetricROIMeasure
         finding_type=c.NODULE,
         finding_sites=[_site(finding)],
         algorithm_id=_algorithm(request),
-        measurements=_measurements(finding),
-        qualitative_evaluations=_evaluations(finding),
+        time_point_context=comparison.time_point(request),
+        measurements=[
+            *_measurements(finding),
+            *_risks(finding, request),
+            *comparison.measurements(finding, request),
+        ],
+        qualitative_evaluations=[*_evaluations(finding), *comparison.evaluations(finding, request)],
     )
 
 
@@ -214,6 +235,20 @@ def _measurements(finding: Finding) -> Sequence[hd.Measurement]:
     return measured
 
 
+def _risks(finding: Finding, request: ResultRequest) -> list[hd.Measurement]:
+    """What a risk calculator says: its value, or least and most where some of its inputs are not known."""
+    guidance = request.guidance_on(finding)
+    risk: Risk | None = guidance.risk if guidance else None
+    if risk is None:
+        return []
+    method = c.RISK_CALCULATORS[risk.calculator]
+    bounds = ((risk.lower, c.MINIMUM), (risk.upper, c.MAXIMUM)) if risk.missing else ((risk.upper, None),)
+    return [
+        hd.Measurement(c.PROBABILITY_OF_CANCER, round(share * 100, 1), c.PERCENT, derivation=derivation, method=method)
+        for share, derivation in bounds
+    ]
+
+
 def _evaluations(finding: Finding) -> list[hd.QualitativeEvaluation]:
     kind: Code = c.NODULE_TYPES[finding.type]
     evaluations = [hd.QualitativeEvaluation(c.ATTENUATION_CHARACTERISTIC, kind)]
@@ -223,4 +258,7 @@ def _evaluations(finding: Finding) -> list[hd.QualitativeEvaluation]:
 
 
 def _has_private_codes(request: ResultRequest) -> bool:
-    return any(finding.measurements.volume_mm3 is not None for finding in request.findings)
+    """Of the way volumes are measured, of a risk calculator, or of growth."""
+    has_risk = any(each.risk for each in request.guidance.nodules) if request.guidance else False
+    has_more = has_risk or comparison.has_private_codes(request)
+    return has_more or any(finding.measurements.volume_mm3 is not None for finding in request.findings)

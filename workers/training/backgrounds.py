@@ -18,6 +18,10 @@ from workers.training.real import RealLungs
 from workers.volume import load_volume
 
 SPACING_MM = 1.0
+GENERATION = 2
+"""Of the phantoms: backgrounds on disk of an earlier one are others."""
+CLEAR_MM = 4
+"""Nodules are centred at least this far from decoys."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Background:
     points: NDArray[np.int16]
     """(n, 3) lung voxels that may be used."""
     depth_mm: NDArray[np.float32]
-    """(n,) distance of each point to the pleura."""
+    """(n,) distance of each point to the pleura; NaN at decoys, where no nodule goes."""
     vessels: NDArray[np.int16]
     """(m, 3) points on vessels inside the lung."""
     allowed_x: tuple[int, int]
@@ -52,7 +56,7 @@ def open_background(folder: Path, share: float = 1.0) -> Background:
 
 def phantom_background(seed: int, cache: Path) -> Background:
     """The phantom chest of a seed, without nodules, blur and noise."""
-    folder = cache / f"phantom-{seed}"
+    folder = cache / f"phantom-{GENERATION}-{seed}"
     if not (folder / "meta.json").is_file():
         build = Build.random(seed)
         low, high = bounds_zyx_mm(build)
@@ -60,7 +64,11 @@ def phantom_background(seed: int, cache: Path) -> Background:
         world = scene(build, Grid.around(low, high, (SPACING_MM,) * 3))
         caliber = (world.vessels.end_radius > 0.6) & (world.vessels.end_radius < 2.5)
         vessels = np.rint(world.grid.index(world.vessels.end_zyx[caliber]))
-        _store(folder, world.hu, world.lung_share > 0.5, vessels, {"name": folder.name, "sharp": True})
+        inside = world.lung_share > 0.5
+        decoyed = ndimage.maximum_filter(world.decoyed, round(2 * CLEAR_MM / SPACING_MM) + 1)
+        at = np.clip(vessels.astype(int), 0, np.array(inside.shape) - 1)
+        vessels = vessels[~decoyed[tuple(at.T)]]
+        _store(folder, world.hu, inside, vessels, {"name": folder.name, "sharp": True}, decoyed)
     return open_background(folder)
 
 
@@ -94,10 +102,13 @@ def _store(
     inside: NDArray[np.bool_],
     vessels: NDArray[Any],
     meta: dict[str, object],
+    decoyed: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write one background; the small file comes last and says that the others are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     depth = ndimage.distance_transform_edt(inside).astype(np.float32)
+    if decoyed is not None:
+        depth[decoyed] = np.nan
     points = np.argwhere(inside)
     points = points[:: max(1, len(points) // 60_000)]
     np.save(folder / "hu.npy", np.clip(np.rint(hu), -1024, 3071).astype(np.int16))

@@ -1,4 +1,4 @@
-"""Trains the Classifier on a pool of candidates: nodule or not, and of what composition."""
+"""Trains the Classifier on a pool of candidates: nodule or not."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from workers.networks.nodenet import NodeNet
 from workers.networks.patches import filtered
 from workers.training.candidates import MARGIN, Mined, mine, store
 from workers.training.compose import Bank, thick_slices
-from workers.training.loop import Report, Run, Training
+from workers.training.loop import Run, Training
+from workers.training.progress import Report
 
 CONFIG = ClassifierConfig()
 POOL_PATCHES = 1800

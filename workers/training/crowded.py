@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from workers.evaluation.matching import Truth
 from workers.phantom.grid import blur
@@ -48,8 +49,7 @@ def crowded(nodules: Sequence[RealNodule], background: Background, seed: int) ->
     sharp = background.hu[box].astype(np.float32)
     hu = blur(sharp, (0.5, 0.6, 0.6)) if background.sharp else sharp
     points = background.points - low
-    usable = np.zeros(np.array(hu.shape) // 4 + 1, bool)
-    usable[tuple((points // 4).T)] = True
+    usable = _around(points, hu.shape)
     waiting = list(nodules)
     while waiting:
         patch = Patch(hu.copy(), 1.0, [], np.zeros((1, 1, 1), bool), np.zeros_like(hu))
@@ -62,6 +62,13 @@ def crowded(nodules: Sequence[RealNodule], background: Background, seed: int) ->
             Truth((b.center_zyx[2], b.center_zyx[1], b.center_zyx[0]), b.diameter_mm, b.visible) for b in patch.balls
         )
         yield Chest(patch.hu, usable, truths, tuple(placed))
+
+
+def _around(points: NDArray[np.int16], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Cells of 4 mm that hold a point or touch one that does: points are a sample, and cells at the rim miss theirs."""
+    cells = np.zeros(np.array(shape) // 4 + 1, bool)
+    cells[tuple((points // 4).T)] = True
+    return np.asarray(ndimage.binary_dilation(cells, np.ones((3, 3, 3), bool)))
 
 
 def _fill(

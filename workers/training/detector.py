@@ -18,7 +18,8 @@ from workers.networks.patches import Line, sample
 from workers.phantom.grid import blur
 from workers.training.backgrounds import Background
 from workers.training.compose import Bank, compose
-from workers.training.loop import Report, Run, Training
+from workers.training.loop import Run, Training
+from workers.training.progress import Report
 from workers.training.targets import COARSE, FINE, maps
 
 EDGE = 96

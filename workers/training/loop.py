@@ -1,7 +1,7 @@
 """One training loop for all networks: seeded batches, averaged weights, a checkpoint that survives a kill."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-Report = Callable[[str], None]
-"""Takes one line about the progress."""
+from workers.training import curve
+from workers.training.progress import Advance, Report, unwatched
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Run:
     warm_up: int = 60
     average: float = 0.998
     """Decay of the running average of the weights, which is what is kept."""
+    advance: Advance = unwatched
+    """Told after each step."""
 
 
 class Training:
@@ -47,8 +49,10 @@ class Training:
         self.optimiser = torch.optim.AdamW(groups, lr=run.rate)
         self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
         self.step, self.seconds = 0, 0.0
+        self.epochs: list[curve.Epoch] = []
         if self.path.is_file():
             self._restore()
+            curve.keep(self.epochs, name, run.out)  # the kill may have come between the two
 
     @property
     def path(self) -> Path:
@@ -74,7 +78,7 @@ class Training:
         self.network.train()
 
     def epoch(self, samples: Dataset[Any], loss: Callable[[nn.Module, Any], dict[str, Tensor]], report: Report) -> None:
-        """Train one epoch on `samples` and write a checkpoint."""
+        """Train one epoch on `samples`, write a checkpoint, and the curve that is in it."""
         self.network.train()
         sums: dict[str, float] = {}
         started, count = time.monotonic(), 0
@@ -84,11 +88,15 @@ class Training:
             sums = {key: sums.get(key, 0.0) + value for key, value in losses.items()}
             self.seconds += time.monotonic() - started
             started = time.monotonic()
+            self.run.advance(self.progress, f"{self.name} step {self.step} {_shown(losses)}")
             if self.progress >= 1:
                 break
+        means, minutes = {key: value / max(count, 1) for key, value in sums.items()}, self.seconds / 60
+        self.epochs.append({"step": self.step, "minutes": round(minutes, 2), **means})
         self._save()
-        shown = " ".join(f"{key} {value / max(count, 1):.4f}" for key, value in sums.items())
-        report(f"{self.name} step {self.step} {100 * min(self.progress, 1):.0f}% {self.seconds / 60:.1f} min {shown}")
+        curve.keep(self.epochs, self.name, self.run.out)
+        done = f"{100 * min(self.progress, 1):.0f}% {minutes:.1f} min"
+        report(f"{self.name} step {self.step} {done} {_shown(means)}")
 
     def _batches(self, samples: Dataset[Any]) -> Iterator[Any]:
         loader = DataLoader(samples, batch_size=self.run.batch, num_workers=self.run.workers, drop_last=True)
@@ -130,6 +138,7 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "epochs": self.epochs,
         }
         aside = self.path.with_suffix(".new")
         torch.save(state, aside)
@@ -141,3 +150,8 @@ class Training:
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.epochs = state.get("epochs", [])
+
+
+def _shown(losses: Mapping[str, float]) -> str:
+    return " ".join(f"{key} {value:.4f}" for key, value in losses.items())

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +12,22 @@ from torch import nn
 
 from node.errors import SettingsError
 from workers.networks import weights
+from workers.networks.classifier import Classifier
 from workers.networks.nodenet import NodeNet
+from workers.networks.segmenter import Segmenter
 from workers.phantom.seeds import TRAINING_SEEDS, VALIDATION_SEEDS
 from workers.training.backgrounds import phantom_background, real_background
-from workers.training.card import Card, Figures, write_card
+from workers.training.card import Card, Figures, with_figures, write_card
 from workers.training.classifier import train_classifier
 from workers.training.compose import Bank
+from workers.training.composition import fit_composition, kinds, seen_by_the_chain
 from workers.training.detector import train_detector
-from workers.training.loop import Report, Run
+from workers.training.loop import Run
 from workers.training.measure_classifier import measure_classifier
+from workers.training.measure_composition import measure_composition
 from workers.training.measure_detector import measure_detector
 from workers.training.measure_segmenter import measure_segmenter
+from workers.training.progress import Advance, Report, progress
 from workers.training.real import LIDC_LICENCE, REAL_LUNGS, read_nodules, sha256_of_files
 from workers.training.segmenter import train_segmenter
 
@@ -45,13 +51,15 @@ class Order:
     out: Path
     device: str
     install: bool
+    measure: bool = False
+    """Only measure the installed weights, and write their card anew."""
 
     @property
     def command(self) -> str:
         """The command that makes the same again."""
-        length = f"--steps {self.steps}" if self.steps else f"--minutes {self.minutes:g}"
+        length = f" --steps {self.steps}" if self.steps else f" --minutes {self.minutes:g}" if self.minutes else ""
         real = " --real DATA" if self.real else ""
-        return f"nodus train {self.model}{real} {length} --seed {self.seed}"
+        return f"nodus train {self.model}{real}{length} --seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -64,29 +72,80 @@ class Data:
     """Source, SHA-256, licence."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """A network, what it was made of and how well it does."""
+
+    network: nn.Module
+    figures: Figures
+    manifest: tuple[tuple[str, str, str], ...]
+    minutes: float
+
+
 def make(order: Order, report: Report) -> None:
     """Train, measure, write `out`/NAME.safetensors and `out`/NAME.md; with `install` also where they are loaded from.
 
+    Meanwhile `out`/loss.csv and `out`/loss.png show the loss of each epoch.
+
     Raises SettingsError where neither steps nor minutes, or both, are given, or real data is not there.
     """
-    if (order.steps is None) == (order.minutes is None):
-        raise SettingsError("Give either --steps or --minutes.")
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
     order.out.mkdir(parents=True, exist_ok=True)
-    run = _run(order)
-    data = gather(order.real, order.out / "cache", report)
-    network, figures = _train_and_measure(order, run, data, report)
+    if order.measure:
+        _measure_again(order, report)
+        return
+    made = _fitted(order, report) if order.model == "composition" else _trained(order, report)
     path = order.out / f"{order.model}-{VERSION}.safetensors"
-    digest = weights.save(network, path)
-    state = torch.load(run.out / f"{order.model}.checkpoint.pt", weights_only=True)
-    card = Card(order.model, VERSION, digest, order.command, _commit(), state["seconds"] / 60, data.manifest, figures)
+    digest = weights.save(made.network, path)
+    card = Card(order.model, VERSION, digest, order.command, _commit(), made.minutes, made.manifest, made.figures)
     write_card(card, order.out / f"{order.model}.md")
     report(f"wrote {path} ({digest[:12]})")
     if order.install:
         _install(order.model, path)
 
 
-def _run(order: Order) -> Run:
+def _measure_again(order: Order, report: Report) -> None:
+    """The figures of the installed weights, written into their card."""
+    if order.real is None or order.model == "composition":
+        raise SettingsError("Give --real to measure again; the composition is measured whenever it is fitted.")
+    bank = gather(order.real, order.out / "cache", report).validation
+    network = weights.load(order.model).to(memory_format=torch.channels_last_3d)
+    figures = _measured(network, order.out, bank, report)
+    path = CARDS / f"{order.model}.md"
+    by = f"`nodus train {order.model} --real DATA --measure` at commit `{_commit()}`"
+    path.write_text(with_figures(path.read_text(), figures, by))
+    report(f"wrote {path}")
+
+
+def _trained(order: Order, report: Report) -> Made:
+    """A network by steps of an optimiser."""
+    if (order.steps is None) == (order.minutes is None):
+        raise SettingsError("Give either --steps or --minutes.")
+    with progress(report) as (say, advance):
+        run = _run(order, advance)
+        data = gather(order.real, order.out / "cache", say)
+        network = _learned(order, run, data.training, say)
+        figures = _measured(network, order.out, data.validation, say)
+    state = torch.load(run.out / f"{order.model}.checkpoint.pt", weights_only=True)
+    return Made(network, figures, data.manifest, state["seconds"] / 60)
+
+
+def _fitted(order: Order, report: Report) -> Made:
+    """The Composition: there is nothing to draw and no step to count."""
+    if order.real is None:
+        raise SettingsError("The composition is learned from real nodules alone: give --real.")
+    if order.steps is not None or order.minutes is not None:
+        raise SettingsError("The composition is fitted to its optimum: it takes neither --steps nor --minutes.")
+    begun = time.monotonic()
+    training, validation = read_nodules(order.real)
+    nodules = [*training, *validation]
+    seen = seen_by_the_chain(nodules, order.seed, report)
+    figures = measure_composition(nodules, seen, report)
+    network = fit_composition(seen, kinds(nodules))
+    return Made(network, figures, (_nodules_manifest(order.real),), (time.monotonic() - begun) / 60)
+
+
+def _run(order: Order, advance: Advance) -> Run:
     device = "cuda" if order.device == "auto" and torch.cuda.is_available() else order.device
     return Run(
         out=order.out,
@@ -96,6 +155,7 @@ def _run(order: Order) -> Run:
         batch=BATCH[order.model],
         workers=min(THREADS, os.cpu_count() or 1),
         device="cpu" if device == "auto" else device,
+        advance=advance,
     )
 
 
@@ -108,7 +168,7 @@ def gather(real: Path | None, cache: Path, report: Report) -> Data:
     if real is None:
         return Data(Bank([], phantoms, []), Bank([], kept, []), tuple(manifest))
     training, validation = read_nodules(real)
-    manifest.append(("nodules/lidc-nodules-dev.*", sha256_of_files((real / "nodules").glob("lidc*")), LIDC_LICENCE))
+    manifest.append(_nodules_manifest(real))
     lungs = {}
     for one in REAL_LUNGS:
         lungs[one] = real_background(one, real, cache)
@@ -119,16 +179,26 @@ def gather(real: Path | None, cache: Path, report: Report) -> Data:
     return Data(Bank(training, phantoms, split[0]), Bank(validation, kept, split[1]), tuple(manifest))
 
 
-def _train_and_measure(order: Order, run: Run, data: Data, report: Report) -> tuple[nn.Module, Figures]:
+def _nodules_manifest(real: Path) -> tuple[str, str, str]:
+    return "nodules/lidc-nodules-dev.*", sha256_of_files((real / "nodules").glob("lidc*")), LIDC_LICENCE
+
+
+def _learned(order: Order, run: Run, bank: Bank, report: Report) -> nn.Module:
     if order.model == "detector":
-        detector = train_detector(data.training, run, report)
-        return detector, measure_detector(detector, data.validation, report)
+        return train_detector(bank, run, report)
     if order.model == "segmenter":
-        segmenter = train_segmenter(data.training, run, report)
-        return segmenter, measure_segmenter(segmenter, data.validation, report)
-    first = _detector(order.out)
-    classifier = train_classifier(data.training, first, run, report)
-    return classifier, measure_classifier(first, classifier, data.validation, report)
+        return train_segmenter(bank, run, report)
+    return train_classifier(bank, _detector(order.out), run, report)
+
+
+def _measured(network: nn.Module, out: Path, bank: Bank, report: Report) -> Figures:
+    """Of a network in memory on held-out data; a classifier looks at what the detector of `out` found."""
+    if isinstance(network, NodeNet):
+        return measure_detector(network, bank, report)
+    if isinstance(network, Segmenter):
+        return measure_segmenter(network, bank, report)
+    assert isinstance(network, Classifier)
+    return measure_classifier(_detector(out), network, bank, report)
 
 
 def _detector(out: Path) -> NodeNet:

@@ -1,4 +1,4 @@
-"""What the second look adds: nodule or not, and composition, on held-out nodules."""
+"""What the second look adds on held-out nodules."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from workers.training.backgrounds import Background
 from workers.training.card import Figure, Figures
 from workers.training.compose import Bank
 from workers.training.crowded import Chest, crowded
-from workers.training.loop import Report
 from workers.training.measure_detector import SEED, froc_figures, peaks_in
+from workers.training.progress import Report
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,10 @@ class Looked:
     center_xyz: tuple[float, float, float]
     detector_score: float
     logit: float
-    types: tuple[float, ...]
 
 
 def measure_classifier(detector: NodeNet, classifier: Classifier, bank: Bank, report: Report) -> Figures:
-    """FROC of detector and classifier together, threshold and its yield, accuracy of the type."""
+    """FROC of detector and classifier together, threshold and its yield."""
     figures: list[Figure] = []
     for backgrounds, where in ((bank.lungs, "a held-out real lung"), (bank.phantoms, "held-out phantoms")):
         chests = _chests(bank, backgrounds)
@@ -64,10 +63,7 @@ def look_at(detector: NodeNet, classifier: Classifier, chest: Chest) -> list[Loo
     hu = torch.stack([sample(chest.hu, (a, b, c)) for a, b, c in lines])
     seen = torch.stack([validity(chest.hu.shape, (a, b, c)) for a, b, c in lines])
     logits = look(classifier, hu, seen, [peak[3] for peak in peaks])
-    return [
-        Looked((x, y, z), score, float(row[0]), tuple(torch.softmax(row[1:], 0).tolist()))
-        for (z, y, x, _, score), row in zip(peaks, logits, strict=True)
-    ]
+    return [Looked((x, y, z), score, float(row[0])) for (z, y, x, _, score), row in zip(peaks, logits, strict=True)]
 
 
 def _figures(chests: Sequence[Chest], looked: Sequence[Sequence[Looked]], on: str, report: Report) -> list[Figure]:
@@ -82,7 +78,6 @@ def _figures(chests: Sequence[Chest], looked: Sequence[Sequence[Looked]], on: st
     truth = [True] * len(scores) + [False] * len(wrong)
     figures.append(Figure("AUC among candidates", auc(scores + wrong, truth), None, len(truth), on))
     figures.extend(_at_operating_point(both, on))
-    figures.extend(_types(chests, looked, on))
     report(f"on {on}: sensitivity at 1 false positive {sensitivity_at(froc(alone), 1):.3f} alone")
     for one in figures:
         report(f"{one.name} {one.value:.3f} (n {one.n})")
@@ -106,26 +101,4 @@ def _at_operating_point(scans: Sequence[Matched], on: str) -> list[Figure]:
             on,
         ),
         Figure(f"false positives per volume at {least:g}", wrong / len(scans), None, len(scans), on),
-    ]
-
-
-def _types(chests: Sequence[Chest], looked: Sequence[Sequence[Looked]], on: str) -> list[Figure]:
-    """Accuracy of the network's type on nodules that were found."""
-    right: dict[str, list[bool]] = {}
-    for chest, ones in zip(chests, looked, strict=True):
-        for truth, nodule in zip(chest.truths, chest.nodules, strict=True):
-            near = [
-                one
-                for one in ones
-                if np.linalg.norm(np.subtract(one.center_xyz, truth.center_lps_mm)) <= truth.diameter_mm / 2
-            ]
-            if near:
-                best = max(near, key=lambda one: one.detector_score)
-                named = ("solid", "part-solid", "ground-glass")[int(np.argmax(best.types))]
-                right.setdefault(nodule.type, []).append(named == nodule.type)
-    return [
-        Figure(
-            f"type named rightly where it is {kind}", sum(ones) / len(ones), wilson(sum(ones), len(ones)), len(ones), on
-        )
-        for kind, ones in sorted(right.items())
     ]

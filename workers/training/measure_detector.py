@@ -14,7 +14,7 @@ from workers.networks.patches import Line, sample
 from workers.training.card import Figure, Figures
 from workers.training.compose import Bank
 from workers.training.crowded import Chest, crowded
-from workers.training.loop import Report
+from workers.training.progress import Report
 
 LEAST_SCORE = 0.01
 SEED = 7

@@ -9,7 +9,7 @@ from workers.networks.segmenter import Segmenter
 from workers.segment import predict
 from workers.training.card import Figure, Figures
 from workers.training.compose import Bank
-from workers.training.loop import Report
+from workers.training.progress import Report
 from workers.training.segmenter import patch_of
 
 SEED = 7

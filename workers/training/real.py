@@ -36,6 +36,8 @@ class RealNodule:
     """1 ground glass ... 3 part-solid ... 5 solid."""
     calcification: int
     """1-5 kinds of calcification, 6 absent."""
+    malignancy: int
+    """1 highly unlikely ... 3 undecided ... 5 highly suspicious, as readers rate it; not pathology."""
 
     @property
     def center_zyx(self) -> NDArray[np.float64]:
@@ -90,6 +92,7 @@ def _nodule(
         diameter_mm=(6 * volume / np.pi) ** (1 / 3),
         texture=int(row["texture"]),
         calcification=int(row["calcification"]),
+        malignancy=int(row["malignancy"]),
     )
 
 

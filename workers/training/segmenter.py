@@ -16,8 +16,9 @@ from workers.networks.segmenter import Segmenter, SegmenterConfig
 from workers.phantom.nodules import Attachment
 from workers.training.backgrounds import Background
 from workers.training.compose import Bank, attached, choose_background, fill
-from workers.training.loop import Report, Run, Training
+from workers.training.loop import Run, Training
 from workers.training.patch import Patch, Plan
+from workers.training.progress import Report
 from workers.training.real import RealNodule
 
 CONFIG = SegmenterConfig()
@@ -91,7 +92,7 @@ def _site(
         return np.asarray(background.vessels[rng.integers(len(background.vessels))])
     depth = background.depth_mm
     at_wall = depth < 0.3 * diameter_mm + 1
-    suited = at_wall if attachment == "pleura" else depth > min(0.5 * diameter_mm + 1, 0.6 * float(depth.max()))
+    suited = at_wall if attachment == "pleura" else depth > min(0.5 * diameter_mm + 1, 0.6 * float(np.nanmax(depth)))
     found = np.flatnonzero(suited)
     return np.asarray(background.points[found[rng.integers(len(found))]])
 

@@ -95,6 +95,11 @@ def holder(session: Session, job_id: int, token: str) -> Job:
     return of_row(row)
 
 
+def is_held(session: Session, job_id: int, token: str) -> bool:
+    """Whether a worker still holds the job."""
+    return session.scalars(select(job.c.id).where(_holds(job_id, token))).first() is not None
+
+
 def leases(session: Session) -> dict[int, Lease]:
     """The lease of every running job."""
     query = select(job.c.id, job.c.token, job.c.lease_until).where(job.c.state == JobState.RUNNING)

@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from node.catalog.jobs.rows import runs
 from node.catalog.session import changed
 from node.catalog.tables import job, worker
 from node.domain.job import JobState
 
+WORKER_SILENT_AFTER = timedelta(seconds=20)
 LONGEST_WAIT = timedelta(minutes=1)
 """No job is told to wait longer: one that seems to was written before the clock jumped back."""
 
@@ -24,12 +26,14 @@ def _has_fresh_message(now: datetime, lost_after: timedelta) -> Any:
     return and_(job.c.published_at >= now - lost_after, job.c.published_at <= now)
 
 
-def publishable(session: Session, now: datetime, lost_after: timedelta, limit: int) -> list[int]:
+def publishable(
+    session: Session, now: datetime, lost_after: timedelta, limit: int, *, shadow: bool = False
+) -> list[int]:
     """Queued jobs that need a message: never had one, or had one so long ago that it must be lost."""
     unheard = or_(job.c.published_at.is_(None), ~_has_fresh_message(now, lost_after))
     query = (
         select(job.c.id)
-        .where(job.c.state == JobState.QUEUED, is_due(now), unheard)
+        .where(job.c.state == JobState.QUEUED, is_due(now), unheard, runs(shadow))
         .order_by(job.c.turn_at, job.c.id)
         .limit(limit)
     )
@@ -47,11 +51,21 @@ def unpublish(session: Session, job_id: int | None = None) -> None:
     session.execute(of.where(job.c.state == JobState.QUEUED).values(published_at=None))
 
 
-def in_flight(session: Session, now: datetime, lost_after: timedelta) -> int:
+def in_flight(session: Session, now: datetime, lost_after: timedelta, *, shadow: bool = False) -> int:
     """Jobs that occupy a worker or have a fresh message on the way."""
     fresh = and_(job.c.state == JobState.QUEUED, _has_fresh_message(now, lost_after))
-    query = select(func.count()).select_from(job).where(or_(job.c.state == JobState.RUNNING, fresh))
-    return int(session.execute(query).scalar_one())
+    return _count(session, or_(job.c.state == JobState.RUNNING, fresh), runs(shadow))
+
+
+def want_workers(session: Session, now: datetime) -> bool:
+    """Whether readings wait for more workers than are idle: what runs in shadow gives its own up then."""
+    waiting = _count(session, job.c.state == JobState.QUEUED, is_due(now), runs(shadow=False))
+    running = _count(session, job.c.state == JobState.RUNNING)
+    return bool(waiting) and waiting + running > slots(session, now - WORKER_SILENT_AFTER)
+
+
+def _count(session: Session, *conditions: Any) -> int:
+    return int(session.execute(select(func.count()).select_from(job).where(*conditions)).scalar_one())
 
 
 def worker_seen(session: Session, name: str, slots: int, now: datetime) -> None:

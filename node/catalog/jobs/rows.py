@@ -1,18 +1,20 @@
 """The rows of jobs: made with a revision, moved by the table of moves, listed."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.instant import now_of
 from node.catalog.session import changed
 from node.catalog.tables import job, series, study
-from node.domain.job import Failure, JobKind, JobState, economy_after, move, turn
+from node.domain.audit import Detail
+from node.domain.job import PIPELINE, Failure, JobKind, JobState, economy_after, model_in_shadow, move, turn
 from node.errors import CatalogError
 
+NOT_LISTED = ("token", "digest", "weights_sha256", "guidance", "read_by", "comparison")
 ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.DONE, JobState.DEAD, JobState.CANCELLED)
 """A job in one of these stands for its study; the others gave way."""
 
@@ -37,6 +39,11 @@ class Job:
     reasons: tuple[str, ...]
     created_at: datetime
 
+    @property
+    def shadow(self) -> str:
+        """The model that this job tries beside the reading; empty for the reading itself."""
+        return model_in_shadow(self.pipeline)
+
 
 _FIELDS = [job.c[name] for name in Job.__dataclass_fields__ if name != "study_instance_uid"]
 JOB = select(*_FIELDS, study.c.study_instance_uid).join(study, study.c.id == job.c.study_id)
@@ -47,6 +54,16 @@ def of_row(row: Any) -> Job:
     """A row of JOB."""
     values = {**row, "kind": JobKind(row["kind"]), "state": JobState(row["state"]), "reasons": tuple(row["reasons"])}
     return Job(**values)
+
+
+def named(of: Job) -> Detail:
+    """What audit rows about a job add where it runs in shadow."""
+    return {"shadow": of.shadow} if of.shadow else {}
+
+
+def runs(shadow: bool) -> ColumnElement[bool]:
+    """Condition: a job is a shadow reading, or is none."""
+    return job.c.pipeline != PIPELINE if shadow else job.c.pipeline == PIPELINE
 
 
 def get(session: Session, job_id: int) -> Job:
@@ -64,8 +81,11 @@ def lock(session: Session, study_id: int) -> None:
 
 
 def standing(session: Session, study_id: int) -> list[Job]:
-    """The jobs of a study that did not give way, oldest first: one, and dead or cancelled ones before it."""
-    query = JOB.where(job.c.study_id == study_id, job.c.state.in_(ACTIVE)).order_by(job.c.id)
+    """The jobs of a study that did not give way, oldest first: one, and dead or cancelled ones before it.
+
+    No shadow readings: they say nothing of how a study ends.
+    """
+    query = JOB.where(job.c.study_id == study_id, job.c.state.in_(ACTIVE), runs(shadow=False)).order_by(job.c.id)
     return [of_row(row) for row in session.execute(query).mappings()]
 
 
@@ -74,14 +94,26 @@ def current(session: Session, study_id: int) -> Job | None:
     return next(reversed(standing(session, study_id)), None)
 
 
-def dead(session: Session) -> list[tuple[int, str, str]]:
-    """(job id, failure, Study Instance UID) of the dead jobs that need a person, oldest first.
+@dataclass(frozen=True)
+class Dead:
+    """A dead job, as a person hears of it."""
+
+    id: int
+    kind: JobKind
+    failure: str
+    failure_text: str
+    study_instance_uid: str
+
+
+def dead(session: Session, *, shadow: bool = False) -> list[Dead]:
+    """The dead jobs that need a person, oldest first.
 
     None of a study whose files somebody removed all the same: until they come again, nothing can be done for it.
     """
-    needed = (job.c.state == JobState.DEAD) & study.c.purged_at.is_(None)
-    query = select(job.c.id, job.c.failure, study.c.study_instance_uid).join(study, study.c.id == job.c.study_id)
-    return list(session.execute(query.where(needed).order_by(job.c.id)))
+    needed = (job.c.state == JobState.DEAD) & study.c.purged_at.is_(None) & runs(shadow)
+    query = select(job.c.id, job.c.kind, job.c.failure, job.c.failure_text, study.c.study_instance_uid)
+    rows = session.execute(query.join(study, study.c.id == job.c.study_id).where(needed).order_by(job.c.id))
+    return [Dead(job_id, JobKind(kind), *rest) for job_id, kind, *rest in rows]
 
 
 def create(session: Session, now: datetime, **values: Any) -> int:
@@ -89,8 +121,14 @@ def create(session: Session, now: datetime, **values: Any) -> int:
     study_id = values["study_id"]
     session.execute(update(study).where(study.c.id == study_id).values(revision=study.c.revision + 1))
     revision = session.execute(select(study.c.revision).where(study.c.id == study_id)).scalar_one()
-    row = {"state": JobState.QUEUED, "revision": revision, "created_at": now, **values}
-    row |= {"not_before": now_of(session), "turn_at": turn(now, row.get("priority", 0))}
+    return add(session, now, revision=revision, **values)
+
+
+def add(session: Session, now: datetime, **values: Any) -> int:
+    """One more queued job in a revision that is there; returns its id. `wait`: it is not begun before that is over."""
+    wait = values.pop("wait", timedelta(0))
+    row = {"state": JobState.QUEUED, "created_at": now, **values}
+    row |= {"not_before": now_of(session) + wait, "turn_at": turn(now, row.get("priority", 0))}
     return int(session.execute(insert(job).values(**row).returning(job.c.id)).scalar_one())
 
 
@@ -131,15 +169,15 @@ def bury(session: Session, of: Job, failure: Failure, text: str, now: datetime) 
     change_state(session, of, JobState.DEAD, failure=failure, failure_text=text, finished_at=now, stage="dead")
 
 
-def count_by_state(session: Session) -> dict[str, int]:
+def count_by_state(session: Session, *, shadow: bool = False) -> dict[str, int]:
     """How many jobs stand where."""
-    rows = session.execute(select(job.c.state, func.count()).group_by(job.c.state))
+    rows = session.execute(select(job.c.state, func.count()).where(runs(shadow)).group_by(job.c.state))
     return dict(rows.all())
 
 
 def listing(session: Session, state: str = "", limit: int = 200) -> list[dict[str, Any]]:
     """Jobs for people, newest first; names no patient."""
-    columns = [column for column in job.c if column.name not in ("token", "digest", "weights_sha256")]
+    columns = [column for column in job.c if column.name not in NOT_LISTED]
     query = (
         select(*columns, study.c.study_instance_uid, series.c.series_instance_uid)
         .join(study, study.c.id == job.c.study_id)

@@ -1,6 +1,15 @@
 """Results and where each of them stands with each destination."""
 
-from node.catalog.outbox.counts import MISSED, count_by_state, listing, missed, overdue, states_of_job, waiting_s
+from node.catalog.outbox.counts import (
+    MISSED,
+    UNCONFIRMED,
+    count_by_state,
+    listing,
+    missed,
+    overdue,
+    states_of_job,
+    waiting_s,
+)
 from node.catalog.outbox.holding import (
     UNSENT,
     cancel_unsent,
@@ -21,8 +30,10 @@ from node.catalog.outbox.results import (
 )
 from node.catalog.outbox.shipping import (
     begin_attempt,
+    committed,
     delivered,
     end_waits,
+    lost,
     next_shipment,
     postponed,
     refused,
@@ -32,11 +43,13 @@ from node.catalog.outbox.shipping import (
 
 __all__ = [
     "MISSED",
+    "UNCONFIRMED",
     "UNSENT",
     "StoredResult",
     "are_purged",
     "begin_attempt",
     "cancel_unsent",
+    "committed",
     "count_by_state",
     "delivered",
     "end_waits",
@@ -46,6 +59,7 @@ __all__ = [
     "jobs_to_release",
     "keep_results",
     "listing",
+    "lost",
     "missed",
     "newest_job_seen",
     "next_shipment",

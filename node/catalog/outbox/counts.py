@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from node.catalog.instant import Utc, now_of
 from node.catalog.tables import destination, job, outbox, result, study
+from node.domain.commitment import Proof
 from node.domain.delivery import OutboxState
 from node.domain.job import JobState
 
@@ -20,6 +21,16 @@ MISSED = and_(
 )
 """Of an outbox row with its job and its destination: it was refused, and a person has to decide. Not so where a newer
 job stands for the study, the settings name the destination no more, or somebody removed the files all the same."""
+
+UNCONFIRMED = and_(
+    outbox.c.state == OutboxState.DELIVERED,
+    job.c.state == JobState.DONE,
+    destination.c.enabled == 1,
+    destination.c.commitment != Proof.OFF,
+    ~exists().where(result.c.job_id == job.c.id, result.c.purged_at.is_not(None)),
+)
+"""Of an outbox row with its job and its destination: it is stored there, and the destination is to confirm that. Not so
+where a newer job stands for the study, or the files are gone: nobody would send it again."""
 
 
 def missed(session: Session) -> dict[str, int]:

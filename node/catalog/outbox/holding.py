@@ -3,21 +3,30 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from node.catalog.session import changed
 from node.catalog.tables import destination, job, outbox, study
-from node.domain.delivery import OutboxState, ResultKind
+from node.domain.delivery import MessageKind, OutboxState, ResultKind
+from node.domain.job import PIPELINE
+from node.domain.route import decision_of
 from node.domain.study import Completeness
 
 UNSENT = (OutboxState.HELD, OutboxState.DUE)
-SEEN = or_(outbox.c.state != OutboxState.CANCELLED, outbox.c.attempts > 0)
-"""Of an outbox row: its destination may have the result, or gets it; also where it was given up after an attempt."""
+SEEN = and_(outbox.c.kind != MessageKind.ORU, or_(outbox.c.state != OutboxState.CANCELLED, outbox.c.attempts > 0))
+"""Of an outbox row: its destination may have the result, or gets it; also where it was given up after an attempt. A
+message is none: no later report names it."""
 
 
 def hold(session: Session, job_id: int, kinds: Iterable[ResultKind], notice: bool, now: datetime) -> None:
-    """Put results into the outbox of every destination that wants them, held until the study is complete."""
+    """Put results into the outbox of every destination that wants them and that the study is for, held until the study
+    is complete. Rules choose among destinations by DICOM: whoever is told by messages is told of every reading.
+
+    Never those of a shadow reading. Where a message is wanted there is always one to make.
+    """
+    of_job = select(study.c.routing).join(job, job.c.study_id == study.c.id).where(job.c.id == job_id)
+    titles = decision_of(session.execute(of_job).scalar_one()).route.destinations
     rows = [
         {
             "job_id": job_id,
@@ -28,10 +37,11 @@ def hold(session: Session, job_id: int, kinds: Iterable[ResultKind], notice: boo
             "not_before": now,
         }
         for each in session.execute(select(destination).where(destination.c.enabled == 1))
-        for kind in kinds
+        for kind in (*kinds, MessageKind.ORU)
         if kind in each.results and (each.not_analysed or not notice)
+        if titles is None or each.ae_title in titles or kind is MessageKind.ORU
     ]
-    if rows:
+    if rows and session.execute(select(job.c.pipeline).where(job.c.id == job_id)).scalar_one() == PIPELINE:
         session.execute(insert(outbox), rows)
 
 

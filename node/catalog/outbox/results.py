@@ -22,11 +22,13 @@ class StoredResult:
     series_instance_uid: str
     path: str
     sha256: str
+    refers_to: tuple[str, ...] = ()
+    """SOP Instance UIDs of other results that a destination must have before this one."""
 
 
 def keep_results(session: Session, job_id: int, results: Iterable[StoredResult]) -> None:
     """Enter the encoded results of a job, every rung of each."""
-    if rows := [{"job_id": job_id, **each.__dict__} for each in results]:
+    if rows := [{"job_id": job_id, **vars(each), "refers_to": list(each.refers_to)} for each in results]:
         session.execute(insert(result), rows)
 
 
@@ -34,7 +36,10 @@ def results_of_job(session: Session, job_id: int) -> list[StoredResult]:
     """Every rung of every result of a job."""
     columns = [result.c[name] for name in StoredResult.__dataclass_fields__]
     query = select(*columns).where(result.c.job_id == job_id).order_by(result.c.kind, result.c.rung)
-    return [StoredResult(**{**row, "kind": ResultKind(row["kind"])}) for row in session.execute(query).mappings()]
+    return [
+        StoredResult(**{**row, "kind": ResultKind(row["kind"]), "refers_to": tuple(row["refers_to"])})
+        for row in session.execute(query).mappings()
+    ]
 
 
 def reports_sent(session: Session, job_id: int) -> list[StoredResult]:

@@ -10,11 +10,15 @@ from sqlalchemy.orm import Session, aliased
 from node.catalog.outbox.holding import UNSENT
 from node.catalog.session import changed
 from node.catalog.tables import destination, job, outbox, result, study
-from node.domain.delivery import SENDING_ORDER, OutboxState, ResultKind, Rung, Shipment, move
+from node.domain.delivery import KINDS, SENDING_ORDER, MessageKind, OutboxState, Rung, Shipment, move
+from node.domain.job import PIPELINE
+
+STORED = (OutboxState.DELIVERED, OutboxState.COMMITTED)
+"""The destination has it."""
 
 
 def _order(table: Any) -> Any:
-    return case({str(kind): place for place, kind in enumerate(SENDING_ORDER)}, value=table.c.kind)
+    return case({str(kind): place for place, kind in enumerate((*SENDING_ORDER, *MessageKind))}, value=table.c.kind)
 
 
 def next_shipment(session: Session, destination_id: int, now: datetime) -> Shipment | None:
@@ -52,7 +56,12 @@ def _due(destination_id: int) -> Select[Any]:
         select(outbox, study.c.study_instance_uid)
         .join(job, job.c.id == outbox.c.job_id)
         .join(study, study.c.id == job.c.study_id)
-        .where(outbox.c.destination_id == destination_id, outbox.c.state == OutboxState.DUE, ~blocked)
+        .where(
+            outbox.c.destination_id == destination_id,
+            outbox.c.state == OutboxState.DUE,
+            job.c.pipeline == PIPELINE,  # the last door that a shadow reading cannot pass, whoever put it here
+            ~blocked,
+        )
     )
 
 
@@ -63,19 +72,24 @@ def _first(session: Session, query: Select[Any]) -> Shipment | None:
 
 def _shipment(session: Session, row: Any) -> Shipment:
     query = (
-        select(result.c.sop_class_uid, result.c.sop_instance_uid, result.c.path)
+        select(result.c.sop_class_uid, result.c.sop_instance_uid, result.c.path, result.c.refers_to)
         .where(result.c.job_id == row["job_id"], result.c.kind == row["kind"])
         .order_by(result.c.rung)
     )
-    rungs = tuple(Rung(*rung) for rung in session.execute(query))
+    rows = session.execute(query)
+    rungs = tuple(Rung(sop_class, uid, path, frozenset(needs)) for sop_class, uid, path, needs in rows)
+    has = select(outbox.c.sop_instance_uid).where(
+        outbox.c.job_id == row["job_id"], outbox.c.destination_id == row["destination_id"], outbox.c.state.in_(STORED)
+    )
     return Shipment(
         row["id"],
-        ResultKind(row["kind"]),
+        KINDS[row["kind"]],
         row["study_instance_uid"],
         row["job_id"],
         row["failures"],
         row["sop_instance_uid"],
         rungs,
+        frozenset(session.scalars(has)),
     )
 
 
@@ -142,3 +156,16 @@ def send_again(
         session,
         rows.values(state=OutboxState.DUE, not_before=now, failures=0, status=None, error="", delivered_at=None),
     )
+
+
+def committed(session: Session, outbox_ids: Sequence[int]) -> None:
+    """The destination confirmed that it has them."""
+    move(OutboxState.DELIVERED, OutboxState.COMMITTED)
+    session.execute(update(outbox).where(outbox.c.id.in_(outbox_ids)).values(state=OutboxState.COMMITTED, error=""))
+
+
+def lost(session: Session, outbox_ids: Sequence[int], error: str, now: datetime) -> None:
+    """The destination does not have them after all: they are due again, as the instance fixed for each."""
+    move(OutboxState.DELIVERED, OutboxState.DUE)
+    again = {"state": OutboxState.DUE, "not_before": now, "failures": 0, "status": None, "delivered_at": None}
+    session.execute(update(outbox).where(outbox.c.id.in_(outbox_ids)).values(error=error, **again))

@@ -2,18 +2,21 @@
 
 from node.catalog.studies.arrivals import all_paths, come_again, follow, known_paths, own_results, register, stay
 from node.catalog.studies.images import (
+    count_by_series,
     count_images,
     ct_files_of_study,
     ct_series_ids,
     files_of_series,
     has_removed,
     headers_of_series,
+    senders_of_series,
     usual_pause,
 )
 from node.catalog.studies.states import (
     close_series,
     close_study,
     has_conflict,
+    id_of,
     is_open,
     keep_verdict,
     last_caller,
@@ -34,6 +37,7 @@ __all__ = [
     "close_series",
     "close_study",
     "come_again",
+    "count_by_series",
     "count_images",
     "ct_files_of_study",
     "ct_series_ids",
@@ -43,6 +47,7 @@ __all__ = [
     "has_removed",
     "headers_of_series",
     "hold_back",
+    "id_of",
     "is_open",
     "keep_verdict",
     "known_paths",
@@ -54,6 +59,7 @@ __all__ = [
     "open_studies",
     "own_results",
     "register",
+    "senders_of_series",
     "set_outcome",
     "settle",
     "stay",

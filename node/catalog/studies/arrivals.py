@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import case, insert, select, update
 from sqlalchemy.orm import Session
 
+from node.catalog import missing
+from node.catalog.narrowing import name_columns
 from node.catalog.studies.versions import chunks, count_again, give_place, lock, take_the_place_of_removed
 from node.catalog.tables import instance, patient, result, series, study
 from node.domain.instance import InstanceHeader
@@ -50,8 +52,10 @@ def register(session: Session, arrivals: Sequence[Arrival]) -> None:
     give_place(session, [arrival.replaces for arrival in arrivals if arrival.replaces])
     session.execute(insert(instance), [_instance_row(a, all_series[_series_key(a)], names) for a in arrivals])
     news = sorted(filter(_is_news, arrivals), key=_received_at)
-    _touch(session, series, {all_series[_series_key(a)]: a for a in news})
-    _touch(session, study, {studies[a.header.study_instance_uid]: a for a in news})
+    fetched = missing.fetched(session, studies.values())
+    _touch(session, series, {all_series[_series_key(a)]: a for a in news}, fetched)
+    _touch(session, study, newest := {studies[a.header.study_instance_uid]: a for a in news}, fetched)
+    _keep_called(session, {row_id: a for row_id, a in newest.items() if a.header.sop_instance_uid not in fetched})
     for header in {_series_key(a): a.header for a in news if a.replaces}.values():
         follow(session, header)
     conflicts: dict[int, int] = defaultdict(int)
@@ -129,10 +133,11 @@ def _lock_series(session: Session, study_ids: Iterable[int]) -> None:
     session.execute(query.with_for_update(key_share=True))
 
 
-def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
+def _touch(session: Session, table: Any, newest: dict[int, Arrival], fetched: Collection[str] = ()) -> None:
     """More came: what it belongs to is open (again, and then for as long as the first time), and quiet starts anew.
 
-    A file that is told late leaves the times of newer ones as they are: quiet never runs backwards.
+    A file that is told late leaves the times of newer ones as they are: quiet never runs backwards. Who brings what we
+    `fetched` (SOP Instance UIDs) does not become the sender: rules and patience stay those of who sent the rest.
     """
     for row_id, arrival in newest.items():
         received_at, was_complete = _received_at(arrival), table.c.state == Completeness.COMPLETE
@@ -141,7 +146,17 @@ def _touch(session: Session, table: Any, newest: dict[int, Arrival]) -> None:
         opened = {"state": Completeness.RECEIVING, "first_received_at": opened_at}
         session.execute(update(table).where(place).values(opened))
         not_newer = table.c.last_received_at <= received_at
-        session.execute(update(table).where(place, not_newer).values(_arrival_values(arrival)))
+        came = _arrival_values(arrival)
+        if arrival.header.sop_instance_uid in fetched:
+            came = {"last_received_at": received_at}
+        session.execute(update(table).where(place, not_newer).values(came))
+
+
+def _keep_called(session: Session, newest: Mapping[int, Arrival]) -> None:
+    """At which AE title of ours a study came last."""
+    for study_id, arrival in newest.items():
+        called = {"called_ae_title": arrival.reception.called_ae_title}
+        session.execute(update(study).where(study.c.id == study_id).values(called))
 
 
 def _received_at(arrival: Arrival) -> datetime:
@@ -179,6 +194,7 @@ def _ids_of_patients(session: Session, of: Iterable[InstanceHeader]) -> dict[str
             "patient_name": header.patient_name,
             "patient_birth_date": header.patient_birth_date,
             "patient_sex": header.patient_sex,
+            **name_columns(header.patient_name),
         }
         for identity, header in headers.items()
     }

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from node.catalog import missing
 from node.catalog.studies.versions import name_of
 from node.catalog.tables import instance, series
 from node.domain.instance import InstanceHeader
@@ -31,7 +32,8 @@ def headers_of_series(session: Session, series_id: int) -> list[InstanceHeader]:
     query = select(instance.c.header, name_of(instance)).where(
         of_series, instance.c.version == VersionKind.AUTHORITATIVE, instance.c.header.is_not(None)
     )
-    found = [(_HEADER.validate_python(header), name) for header, name in session.execute(query) if header]
+    rows = session.execute(query).all()  # before one that is spoiled stops us: SQLite would hold its read lock
+    found = [(_HEADER.validate_python(header), name) for header, name in rows if header]
     return [replace(header, version=name) if header.sop_instance_uid in replaced else header for header, name in found]
 
 
@@ -42,6 +44,20 @@ def files_of_series(session: Session, series_id: int, sop_instance_uids: Iterabl
         instance.c.series_id == series_id, instance.c.version == VersionKind.AUTHORITATIVE
     )
     return {uid: (path, digest) for uid, path, digest in session.execute(query) if uid in wanted}
+
+
+def senders_of_series(session: Session, series_id: int) -> list[str]:
+    """AE titles that brought the images of a series that count, each once; not who brought what we fetched, unless that
+    is all there is."""
+    query = select(instance.c.sop_instance_uid, instance.c.calling_ae_title).where(
+        instance.c.series_id == series_id,
+        instance.c.version == VersionKind.AUTHORITATIVE,
+        instance.c.header.is_not(None),
+    )
+    callers = dict(session.execute(query).all())
+    study_ids = session.scalars(select(series.c.study_id).where(series.c.id == series_id)).all()
+    sent = callers.keys() - missing.fetched(session, study_ids)
+    return sorted({callers[uid] for uid in sent or callers})
 
 
 def has_removed(session: Session, series_id: int) -> bool:
@@ -60,6 +76,17 @@ def count_images(session: Session, study_id: int, series_id: int | None = None) 
     of = series.c.study_id == study_id if series_id is None else series.c.id == series_id
     query = select(func.count()).select_from(instance.join(series, series.c.id == instance.c.series_id))
     return int(session.execute(query.where(of, instance.c.version == VersionKind.AUTHORITATIVE)).scalar_one())
+
+
+def count_by_series(session: Session, study_id: int) -> dict[str, int]:
+    """Series Instance UID to how many instances of it a study has, each once."""
+    query = (
+        select(series.c.series_instance_uid, func.count())
+        .join(instance, instance.c.series_id == series.c.id)
+        .where(series.c.study_id == study_id, instance.c.version == VersionKind.AUTHORITATIVE)
+        .group_by(series.c.series_instance_uid)
+    )
+    return {uid: int(number) for uid, number in session.execute(query)}
 
 
 def usual_pause(session: Session, series_id: int, since: datetime) -> timedelta:

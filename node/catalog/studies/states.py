@@ -17,24 +17,29 @@ from node.domain.study import Completeness, OpenSeries, OpenStudy, VersionKind
 
 SUBJECT = ("study_date", "study_time", "accession_number", "study_id", "study_description", "referring_physician_name")
 
+SOUND = (Evidence.GAPLESS, Evidence.COUNTED)
+"""Evidence of series that needs no long quiet of their study."""
+
 
 def open_series(session: Session) -> list[OpenSeries]:
-    """Series of which more may come."""
+    """Series of which more may come, the quietest first."""
     fields = OpenSeries.__dataclass_fields__
     query = select(*(series.c[name] for name in fields)).where(series.c.state == Completeness.RECEIVING)
+    query = query.order_by(series.c.last_received_at, series.c.id)
     return [OpenSeries(**row) for row in session.execute(query).mappings()]
 
 
 def open_studies(session: Session) -> list[OpenStudy]:
-    """Studies of which more may come."""
+    """Studies of which more may come, the quietest first."""
     still_open = func.sum(case((series.c.state == Completeness.RECEIVING, 1), else_=0))
-    not_gapless = func.sum(case((series.c.evidence != Evidence.GAPLESS, 1), else_=0))
+    not_gapless = func.sum(case((series.c.evidence.not_in(SOUND), 1), else_=0))
     fields = [name for name in OpenStudy.__dataclass_fields__ if name not in ("series_open", "gapless")]
     query = (
         select(*(study.c[name] for name in fields), still_open.label("series_open"), not_gapless.label("gapless"))
         .join(series, series.c.study_id == study.c.id)
         .where(study.c.state == Completeness.RECEIVING)
         .group_by(study.c.id)
+        .order_by(study.c.last_received_at, study.c.id)
     )
     return [OpenStudy(**{**row, "gapless": not row["gapless"]}) for row in session.execute(query).mappings()]
 
@@ -129,6 +134,11 @@ def study_uid(session: Session, study_id: int) -> str:
     """Study Instance UID of a row."""
     uid: str = session.execute(select(study.c.study_instance_uid).where(study.c.id == study_id)).scalar_one()
     return uid
+
+
+def id_of(session: Session, study_instance_uid: str) -> int | None:
+    """The row of a study; None when there is none."""
+    return session.scalars(select(study.c.id).where(study.c.study_instance_uid == study_instance_uid)).first()
 
 
 def study_date(session: Session, study_id: int) -> str:

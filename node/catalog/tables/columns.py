@@ -53,6 +53,11 @@ def json_column(name: str) -> Column[Any]:
     return Column(name, JSON, nullable=False, default=dict, server_default="{}")
 
 
+def list_column(name: str) -> Column[Any]:
+    """A list, empty where there is none."""
+    return Column(name, JSON, nullable=False, default=list, server_default="[]")
+
+
 def time_column(name: str, **more: Any) -> Column[datetime]:
     """An instant, aware of its zone."""
     return Column(name, Utc, **more)

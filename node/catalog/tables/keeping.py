@@ -58,6 +58,18 @@ audit_head = Table(
     Column("hash", String(64), nullable=False),
 )
 
+audit_repository = Table(  # how far the trail is forwarded; one row
+    "audit_repository",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Id, nullable=False, default=0, server_default="0"),
+    Column("place", Text, nullable=False),
+    time_column("answered_at"),
+    count_column("failures"),
+    time_column("failing_since"),
+    Column("error", Text, nullable=False, default="", server_default=""),
+)
+
 installation = Table(
     "installation",
     metadata,

@@ -26,6 +26,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Door:
+    """A socket that somebody else bound, so that several processes can share it."""
+
+    listener: socket.socket
+    tls: Callable[[], ssl.SSLContext | None] | None = None
+    """Set where callers must speak TLS: its context for the next of them, None while there is none."""
+
+
+@dataclass(frozen=True)
 class Asking:
     """A connection that has not been admitted yet."""
 
@@ -42,24 +51,23 @@ class Asking:
 
 
 class Acceptor:
-    """Accepts connections on a socket that somebody else bound, so that several processes can share it."""
+    """Accepts connections at some doors."""
 
     def __init__(
         self,
         ae: AE,
-        listener: socket.socket,
+        doors: Sequence[Door],
         contexts: list[PresentationContext],
         service: Service,
         handlers: Sequence[tuple[evt.EventType, Callable[..., object]]],
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._ae = ae
-        self._listener = listener
-        self._listener.setblocking(False)
+        self._doors = tuple(doors)
+        for door in self._doors:
+            door.listener.setblocking(False)
         self._contexts = contexts
         self._service = service
         self._handlers = handlers
-        self._tls = tls
         self._asking: list[Asking] = []
         self._stopper, self._stopped = socket.socketpair()
 
@@ -69,20 +77,24 @@ class Acceptor:
             self._accept()
 
     def _accept(self) -> None:
+        listeners = [door.listener for door in self._doors]
         while True:
-            ready, _, _ = select.select([self._listener, self._stopped], [], [], self._cut_the_slow())
+            ready, _, _ = select.select([*listeners, self._stopped], [], [], self._cut_the_slow())
             if self._stopped in ready:
                 return
-            if self._listener not in ready:
-                continue
-            try:
-                peer, source = self._listener.accept()
-            except BlockingIOError:
-                continue  # another process was faster
-            except OSError:
-                self._pause()  # the caller has gone, or no descriptor is left
-                continue
-            self._welcome(peer, plain_address(source[0]))
+            for door in self._doors:
+                if door.listener in ready:
+                    self._accept_at(door)
+
+    def _accept_at(self, door: Door) -> None:
+        try:
+            peer, source = door.listener.accept()
+        except BlockingIOError:
+            return  # another process was faster
+        except OSError:
+            self._pause()  # the caller has gone, or no descriptor is left
+            return
+        self._welcome(peer, plain_address(source[0]), door)
 
     def stop(self) -> None:
         """Accept nothing more."""
@@ -98,19 +110,27 @@ class Acceptor:
         self._asking = [each for each in self._asking if each.until > now and not each.is_over]
         return min((each.until - now for each in self._asking), default=None)
 
-    def _welcome(self, peer: socket.socket, address: str) -> None:
+    def _welcome(self, peer: socket.socket, address: str, door: Door) -> None:
         regard = self._service.regard(address)
         alike = [each.address for each in self._asking if each.regard is regard and not each.is_over]
         if len(alike) < MOST_SILENT[regard] and alike.count(address) < MOST_SILENT_OF_ONE[regard]:
-            self._begin(peer, address, regard)
+            self._open(peer, address, regard, door)
             return
         peer.close()
         self._service.turned_away(address, "this address is denied" if regard is Regard.DENIED else "too many at once")
 
-    def _begin(self, peer: socket.socket, address: str, regard: Regard) -> None:
+    def _open(self, peer: socket.socket, address: str, regard: Regard, door: Door) -> None:
+        tls = door.tls() if door.tls else None
+        if door.tls and tls is None:
+            peer.close()
+            self._service.turned_away(address, "our own certificate cannot be used")
+            return
+        self._begin(Connection(peer, address, tls), regard)
+
+    def _begin(self, connection: Connection, regard: Regard) -> None:
+        peer = connection.peer
         try:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(peer, address, self._tls)
             association = StreamingAssociation(self._ae, connection, self._contexts, self._service)
         except OSError:
             peer.close()  # gone before it said anything
@@ -125,7 +145,7 @@ class Acceptor:
             peer.close()
             self._pause()
             return
-        self._asking.append(Asking(association, address, regard, time.monotonic() + self._ae.acse_timeout))
+        self._asking.append(Asking(association, connection.address, regard, time.monotonic() + self._ae.acse_timeout))
 
     def _pause(self) -> None:
         select.select([self._stopped], [], [], AFTER_FAILURE_S)

@@ -9,15 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from node.dicom.upper_layer.messages import StoreRequest, StoreSink
 from node.dicom.upper_layer.provider import StreamingDUL
 from node.domain.peers import Regard
+from node.tls import names_of, said
+
+TLS_HANDSHAKE = b"\x16"
+"""First byte of a ClientHello (RFC 8446 5.1); no PDU begins with it (PS3.8 9.3.1)."""
 
 
 class Service(Protocol):
@@ -26,8 +31,8 @@ class Service(Protocol):
     def regard(self, address: str) -> Regard:
         """What to expect of an address; called before anything is read from it."""
 
-    def turned_away(self, address: str, reason: str) -> None:
-        """A connection was closed before its caller had named itself."""
+    def turned_away(self, address: str, reason: str, *, alarming: bool = False) -> None:
+        """A connection was closed before its caller had named itself; `alarming` where it could not prove itself."""
 
     def open_sink(self, association: "StreamingAssociation", request: StoreRequest) -> StoreSink:
         """Begin one C-STORE; called in the association's network thread."""
@@ -73,6 +78,12 @@ class StreamingAssociation(Association):
         self._connection = connection
         self.is_admitted = False
         """Set by the service: until then it is cut when its time is over."""
+        self.is_secure = False
+        """Whether it came over TLS."""
+        self.certified = frozenset[str]()
+        """Names of the certificate that its caller has shown, in lower case."""
+        self.user = ""
+        """Who its caller said and proved that its user is."""
         self.attention = threading.Event()
         self._reactor_checkpoint = _Checkpoint(self.attention, self.dimse.msg_queue)
         self._reactor_checkpoint.set()
@@ -93,7 +104,7 @@ class StreamingAssociation(Association):
     def run_reactor(self) -> None:
         """Serve the association to its end, then close the connection."""
         try:
-            if self._connection.tls is None or self._shake_hands(self._connection.tls):
+            if self._is_as_agreed():
                 super().run_reactor()
         finally:
             self.dul.kill_dul()
@@ -104,6 +115,16 @@ class StreamingAssociation(Association):
                 self.dul.close_wakers()
             self._service.ended(self)
 
+    def _is_as_agreed(self) -> bool:
+        """TLS where that is spoken, and none where it is not."""
+        if self._connection.tls is not None:
+            return self._shake_hands(self._connection.tls)
+        with suppress(OSError):
+            if self._connection.peer.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE:
+                self._service.turned_away(self._connection.address, "TLS on the plain port", alarming=True)
+                return False
+        return True
+
     def _shake_hands(self, tls: ssl.SSLContext) -> bool:
         """TLS, in this thread: who is slow at it keeps nobody else waiting."""
         peer = self._connection.peer
@@ -113,10 +134,16 @@ class StreamingAssociation(Association):
             self.dul.socket.socket = peer
             peer.do_handshake()
             peer.settimeout(self.network_timeout)  # a wrapped socket goes on asking when the kernel's limit is over
-        except OSError:
-            self._service.turned_away(self._connection.address, "no TLS handshake")
+        except OSError as error:
+            self._service.turned_away(self._connection.address, f"no TLS handshake: {said(error)}", alarming=True)
             return False
+        self.is_secure, self.certified = True, names_of(peer.getpeercert())
         return True
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether it came over TLS; true before the handshake, too."""
+        return self._connection.tls is not None
 
     def cut(self) -> None:
         """End the connection from another thread: what is waited for does not come."""
@@ -124,6 +151,25 @@ class StreamingAssociation(Association):
         if peer is not None:
             with suppress(OSError):  # it has just ended by itself
                 socket.socket.shutdown(peer, socket.SHUT_RDWR)  # past TLS, which is the other thread's
+
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        """C-GET and C-MOVE are served by their handlers alone: pynetdicom would hold each instance in memory."""
+        kind = {C_GET: evt.EVT_C_GET, C_MOVE: evt.EVT_C_MOVE}.get(type(msg))
+        context = self._accepted_cx.get(context_id)
+        if kind is None or context is None or not msg.is_valid_request:
+            super()._serve_request(msg, context_id)
+            return
+        self.dimse.cancel_req = {}
+        evt.trigger(
+            self,
+            kind,
+            {
+                "request": msg,
+                "context": context.as_tuple,
+                "_is_cancelled": lambda message_id: message_id in self.dimse.cancel_req,
+            },
+        )
+        self.dimse.cancel_req = {}
 
     def open_sink(self, request: StoreRequest) -> StoreSink:
         """Begin one C-STORE."""

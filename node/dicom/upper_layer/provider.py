@@ -21,6 +21,7 @@ from node.dicom.upper_layer.messages import (
     pdv_at,
     store_response,
 )
+from node.dicom.upper_layer.steady import SteadyTimer
 
 if TYPE_CHECKING:
     from node.dicom.upper_layer.association import StreamingAssociation
@@ -56,6 +57,7 @@ class StreamingDUL(DULServiceProvider):
 
     def __init__(self, assoc: "StreamingAssociation") -> None:
         super().__init__(assoc)
+        self._idle_timer, self.artim_timer = SteadyTimer(60), SteadyTimer(30)  # until the association says how long
         self._waker, self._wakened = socket.socketpair()
         self._waker.setblocking(False)
         self._buffer = bytearray()

@@ -3,103 +3,36 @@
 import json
 import os
 from datetime import timedelta
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from node.domain.delivery import ResultKind
-from node.domain.job import HIGHEST_PRIORITY, LEAST_PRIORITY
-from node.domain.peers import ANY_AE_TITLE, Destination, Sender, Standing
+from node.domain.commitment import Proof
+from node.domain.language import Language
+from node.domain.peers import Destination, Secured, Sender
 from node.domain.retention import Retention
 from node.errors import SettingsError
+from node.settings.priors import ArchiveSettings, PriorSettings
+from node.settings.routing import AeSettings, RuleSettings
+from node.settings.security import ClientCertificates, SecuritySettings
+from node.settings.tables import (
+    AdminSettings,
+    DestinationSettings,
+    GuidelineSettings,
+    SenderSettings,
+    SubscriberSettings,
+)
+from node.settings.telling import AuditRepositorySettings, Hl7Settings
+from node.settings.titles import AeTitle
+
+__all__ = ["ClientCertificates", "Settings", "load"]
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
-def _as_value_of_ae(title: str) -> str:
-    if not (title.isascii() and title.isprintable()) or "\\" in title:
-        raise ValueError("an AE title has ASCII letters, digits and signs, and no backslash (PS3.5 6.2)")
-    return title
-
-
-AeTitle = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=16),
-    AfterValidator(_as_value_of_ae),
-]
-"""Blanks around it do not count (PS3.5 6.2)."""
-
-
-class SenderSettings(BaseModel):
-    """`[[senders]]`: somebody who may send."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    ae_title: AeTitle = ANY_AE_TITLE
-    """Calling AE title; `*` is any."""
-    network: str
-    """Address, or network in CIDR notation, that it calls from."""
-    gapless_quiet_s: float = Field(default=3.0, gt=0)
-    """Quiet after a gapless stack and a clean release, before a series counts as complete."""
-    quiet_s: float = Field(default=15.0, gt=0)
-    """Quiet without that evidence."""
-    priority: int = Field(default=0, ge=LEAST_PRIORITY, le=HIGHEST_PRIORITY)
-    """Of the analysis of its studies: each step goes before those below that came up to 10 minutes earlier."""
-    max_study_age_days: int | None = Field(default=None, ge=0)
-    """Its studies of a StudyDate before this are kept and not read: prefetched priors. Unset: none is too old."""
-
-    @field_validator("network")
-    @classmethod
-    def _is_network(cls, value: str) -> str:
-        return str(ip_network(value, strict=False))
-
-    def sender(self) -> Sender:
-        """As the domain knows it."""
-        return Sender(
-            self.ae_title,
-            self.network,
-            Standing.ALLOWED,
-            self.gapless_quiet_s,
-            self.quiet_s,
-            priority=self.priority,
-            max_study_age_days=self.max_study_age_days,
-        )
-
-
-class DestinationSettings(BaseModel):
-    """`[[destinations]]`: a PACS that gets results."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    ae_title: AeTitle
-    """Its AE title."""
-    host: str
-    """Name or address."""
-    port: int = Field(gt=0, lt=65536)
-    """TCP port."""
-    results: tuple[ResultKind, ...] = (ResultKind.SEG, ResultKind.SR)
-    """What it gets: SEG, SR, SC."""
-    not_analysed: bool = True
-    """Whether it gets a short SR for a chest CT that was not analysed."""
-
-    def destination(self) -> Destination:
-        """As the domain knows it."""
-        return Destination(self.ae_title, self.host, self.port, tuple(map(str, self.results)), self.not_analysed)
-
-
-class Settings(BaseSettings):
+class Settings(SecuritySettings):
     """How this node runs. Every field can be set in nodus.toml or as NODUS_<FIELD>."""
 
     model_config = SettingsConfigDict(
@@ -141,8 +74,9 @@ class Settings(BaseSettings):
     minimum_free_fraction: float = Field(0.10, ge=0, lt=1)
     """...or with less than this part of the disk."""
     retention_days: float | None = Field(None, gt=0)
-    """Files of a finished study, all results of it delivered, are removed so many days after its last image came;
-    unset: none is ever too old. Its rows stay, and it is never read again for images that it had."""
+    """Files of a finished study, all results of it delivered (committed, where that is asked for), are removed so many
+    days after its last image came; unset: none is ever too old. Its rows stay, and it is never read again for images
+    that it had."""
     purge_below_free_gib: float = Field(0.0, ge=0)
     """With less free than this the oldest finished studies go; both marks 0: never for want of space..."""
     purge_below_free_fraction: float = Field(0.0, ge=0, lt=1, validate_default=True)
@@ -159,18 +93,45 @@ class Settings(BaseSettings):
     """A peer that is silent for so long is aborted."""
     refusals_every_s: float = Field(60.0, gt=0)
     """A caller that is refused again and again is written down at once, then summed up so often."""
-    tls_certificate: Path | None = None
-    """PEM file of our certificate, its chain behind it. With `tls_key` the DICOM port speaks TLS, and only TLS."""
-    tls_key: Path | None = Field(None, validate_default=True)
-    """PEM file of its private key, without a password."""
-    senders: tuple[SenderSettings, ...] = tuple(SenderSettings(network=network) for network in LOOPBACK)
+    maximum_matches: int = Field(5000, ge=1, le=1_000_000)
+    """Answers to one C-FIND; where there would be more, it ends with A700 (out of resources) after so many."""
+    senders: tuple[SenderSettings, ...] = tuple(SenderSettings(network=(network,)) for network in LOOPBACK)
     """Who may send; by default any AE title from this machine."""
-    destinations: tuple[DestinationSettings, ...] = ()
+    aes: tuple[AeSettings, ...] = ()
+    """AE titles that are ours beside `ae_title`, each with its own routing."""
+    rules: tuple[RuleSettings, ...] = ()
+    """What is done with which study: the first rule that matches decides. None: all are read where they can be."""
+    destinations: tuple[DestinationSettings, ...] = Field((), validate_default=True)
     """Who gets results."""
+    admins: tuple[AdminSettings, ...] = ()
+    """Who may ask for the node's own state over DICOM, and order or stop work; nobody unless said."""
+    subscribers: tuple[SubscriberSettings, ...] = ()
+    """Where those listen who subscribe to Unified Procedure Steps and are no destinations."""
+    worklist_ae_title: str = Field("", max_length=16, pattern=r"^[\x21-\x7e]?([\x20-\x7e]*[\x21-\x7e])?$")
+    """AE title under which the jobs are served as a Modality Worklist, another than `ae_title`. Empty, the default: not
+    at all, because a scanner that is set to it by mistake would show AI jobs as exams."""
+    hl7: tuple[Hl7Settings, ...] = ()
+    """Who is told of results by HL7 v2 messages."""
+    guidelines: GuidelineSettings = GuidelineSettings()
+    """Which exams clinical rules are applied to; none unless said, because a clinician must agree to them first."""
+    priors: PriorSettings = PriorSettings()
+    """Whether and with which earlier exams nodules are compared."""
+    archive: ArchiveSettings | None = None
+    """Where earlier exams and missing images are fetched from; unset: there is only what was sent here."""
+    language: Language = Language.EN
+    """Of everything in results that people read, meanings of codes included: `en`, `zh` or `de`. Series descriptions,
+    logs and commands stay English."""
+    report_outlines: bool = True
+    """Whether a report also outlines each nodule on its key image (TID 1410), for viewers that show no segmentation."""
     answer_timeout_s: float = Field(60.0, gt=0)
     """A destination that is silent for so long has failed, and gets the result again; large ones are granted more."""
+    commitment_timeout_s: float = Field(3600.0, gt=0, le=7 * 86400)
+    """A destination that did not answer for so long whether it has its results is asked again, then after twice that,
+    up to a day; after three days a person is told."""
     alert_webhook_url: str = Field("", pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")
     """Where each alert is posted as JSON; empty: nowhere. HTTPS certificates are verified, redirects not followed."""
+    audit_repository: AuditRepositorySettings | None = None
+    """Where every row of the audit trail is told, as PS3.15 A.5 says it; unset: nowhere."""
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least severe log line that is written to stderr."""
 
@@ -193,11 +154,51 @@ class Settings(BaseSettings):
             raise ValueError("more than one needs Redis as broker_url; with files a worker does one job at a time")
         return value
 
-    @field_validator("tls_key")
+    @field_validator("senders")
     @classmethod
-    def _comes_with_its_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if (value is None) != (info.data.get("tls_certificate") is None):
-            raise ValueError("tls_certificate and tls_key must be given together")
+    def _are_asked_for_certificates(
+        cls, value: tuple[SenderSettings, ...], info: ValidationInfo
+    ) -> tuple[SenderSettings, ...]:
+        named = [each.ae_title for each in value if each.certificate]
+        for needed in ("tls_certificate", "tls_ca"):
+            if named and info.data.get(needed) is None:
+                raise ValueError(f"the certificate of {named[0]} can be checked only with {needed}")
+        return value
+
+    @field_validator("hl7")
+    @classmethod
+    def _are_no_destinations_twice(
+        cls, value: tuple[Hl7Settings, ...], info: ValidationInfo
+    ) -> tuple[Hl7Settings, ...]:
+        known = {each.destination().place for each in info.data.get("destinations", ())}
+        if len({each.destination().place for each in value} - known) < len(value):
+            raise ValueError("name, host and port of each must be its own, and of no destination")
+        return value
+
+    @field_validator("destinations")
+    @classmethod
+    def _is_kept_what_is_committed(
+        cls, value: tuple[DestinationSettings, ...], info: ValidationInfo
+    ) -> tuple[DestinationSettings, ...]:
+        asking = [each.ae_title for each in info.data.get("senders", ()) if each.commitment_port]
+        routes = [*info.data.get("aes", ()), *info.data.get("rules", ())]
+        forwarded = {title for each in routes for title in each.forward or ()}
+        commits = any(each.commitment is Proof.COMMITMENT and each.ae_title in forwarded for each in value)
+        marks = ("retention_days", "purge_below_free_gib", "purge_below_free_fraction")
+        for purging in (name for name in marks if asking and not commits and info.data.get(name)):
+            text = f"with {purging} images are removed, and they are forwarded to no destination with commitment"
+            raise ValueError(f'{text} = "commitment": nothing can be committed to {asking[0]}')
+        return value
+
+    @field_validator("destinations")
+    @classmethod
+    def _are_there_to_count(
+        cls, value: tuple[DestinationSettings, ...], info: ValidationInfo
+    ) -> tuple[DestinationSettings, ...]:
+        asked = {each.count_at for each in info.data.get("senders", ()) if each.count_at}
+        missing = sorted(asked - {each.ae_title for each in value})
+        if missing:
+            raise ValueError(f"a sender has count_at = {missing[0]!r}, and no destination has that AE title")
         return value
 
     @field_validator("purge_below_free_fraction")
@@ -211,11 +212,49 @@ class Settings(BaseSettings):
                 raise ValueError(f"{text}, or reception stops before anything is removed")
         return value
 
+    @field_validator("worklist_ae_title")
+    @classmethod
+    def _is_a_title_of_its_own(cls, value: str, info: ValidationInfo) -> str:
+        if "\\" in value:
+            raise ValueError("an AE title has no backslash (PS3.5 6.2)")
+        if value and value == info.data.get("ae_title"):
+            raise ValueError("the worklist needs another AE title than ae_title")
+        return value
+
+    @property
+    def event_receivers(self) -> tuple[Destination, ...]:
+        """Who can be told of events, each AE title once: subscribers before destinations."""
+        known = [
+            *(each.destination(self.secured) for each in self.subscribers),
+            *self.wanted_destinations(),
+        ]
+        first: dict[str, Destination] = {}
+        for each in known:
+            first.setdefault(each.ae_title, each)
+        return tuple(first.values())
+
     @property
     def retention(self) -> Retention:
         """As the domain knows it."""
         after = None if self.retention_days is None else timedelta(days=self.retention_days)
         return Retention(after, int(self.purge_below_free_gib * 2**30), self.purge_below_free_fraction)
+
+    def all_senders(self) -> list[Sender]:
+        """Who may send, one for each network."""
+        return [sender for each in self.senders for sender in each.senders()]
+
+    @property
+    def secured(self) -> Secured:
+        """What we speak TLS to others with, where they name no files of their own."""
+        return Secured(*(str(each or "") for each in (self.tls_ca, self.tls_certificate, self.tls_key)))
+
+    def wanted_destinations(self) -> list[Destination]:
+        """Those by DICOM, as the domain knows them."""
+        return [each.destination(self.secured) for each in self.destinations]
+
+    def all_destinations(self) -> list[Destination]:
+        """Those by DICOM, then those by HL7."""
+        return self.wanted_destinations() + [each.destination(self.secured) for each in self.hl7]
 
     @property
     def database(self) -> str:
