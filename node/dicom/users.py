@@ -15,7 +15,7 @@ USERNAME, WITH_PASSCODE, JSON_WEB_TOKEN = 1, 2, 5
 """User-Identity-Type (PS3.7 Table D.3-14)."""
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 """With a public key: none that a secret shared with us would do for."""
-NOBODY = passcode.hash_of(os.urandom(16))
+NOBODY = passcode.of_nobody()
 """What the passcode of an unknown user is compared with, so that the time tells nothing."""
 MOST_CHARACTERS = 64
 """Of a user's name."""

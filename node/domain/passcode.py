@@ -15,7 +15,12 @@ KEY_BYTES = 32
 def hash_of(passcode: bytes) -> str:
     """`scrypt$COST$BLOCKS$PARALLEL$SALT$HASH`, the last two in hex."""
     salt = os.urandom(SALT_BYTES)
-    return f"scrypt${COST}${BLOCKS}${PARALLEL}${salt.hex()}${_key(passcode, salt, COST, BLOCKS, PARALLEL).hex()}"
+    return _written(salt, _key(passcode, salt, COST, BLOCKS, PARALLEL))
+
+
+def of_nobody() -> str:
+    """A hash that costs a trial like every other, and that no passcode is known for."""
+    return _written(os.urandom(SALT_BYTES), os.urandom(KEY_BYTES))
 
 
 def is_hash(text: str) -> bool:
@@ -34,6 +39,10 @@ def matches(passcode: bytes, known: str) -> bool:
     if kind != "scrypt" or numbers[0] * numbers[1] > DEAREST * BLOCKS:
         raise ValueError("This is no hash of a passcode.")
     return hmac.compare_digest(_key(passcode, bytes.fromhex(salt), *numbers), bytes.fromhex(key))
+
+
+def _written(salt: bytes, key: bytes) -> str:
+    return f"scrypt${COST}${BLOCKS}${PARALLEL}${salt.hex()}${key.hex()}"
 
 
 def _key(passcode: bytes, salt: bytes, cost: int, blocks: int, parallel: int) -> bytes:

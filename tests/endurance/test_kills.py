@@ -22,6 +22,7 @@ def chest(tmp_path_factory: pytest.TempPathFactory) -> Chest:
     return make_chest(tmp_path_factory.mktemp("chest"))
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("setup", Setup)
 def test_whoever_is_killed_nothing_is_lost_doubled_or_stuck(setup: Setup, chest: Chest) -> None:
     report = campaign(setup, KILLS, SEED, chest, click.echo)
