@@ -21,7 +21,8 @@ SIGNAL = signal.SIGUSR2
 
 @contextmanager
 def giving_way(wanted: Callable[[], bool]) -> Iterator[None]:
-    """End the block with GiveWay once this worker is wanted, at the next step of Python in it.
+    """End the block with GiveWay once this worker is wanted, at the next step of Python in it; also where code in C
+    makes another error of that, or nothing.
 
     In the main thread, where a pool's child works; elsewhere only before the block begins.
     """
@@ -30,20 +31,27 @@ def giving_way(wanted: Callable[[], bool]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    over = threading.Event()
+    over, given = threading.Event(), threading.Event()
 
     def give_way(*_: Any) -> None:
         if not over.is_set():  # once, and never after the block
             over.set()
+            given.set()
             raise GiveWay
 
     before = signal.signal(SIGNAL, give_way)
     threading.Thread(target=_look, args=(wanted, over), daemon=True).start()
     try:
         yield
+    except Exception:
+        if given.is_set():
+            raise GiveWay from None
+        raise
     finally:
         over.set()
         signal.signal(SIGNAL, before)
+    if given.is_set():
+        raise GiveWay
 
 
 def _look(wanted: Callable[[], bool], over: threading.Event) -> None:

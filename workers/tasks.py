@@ -23,6 +23,7 @@ from node.catalog.revisions import record_failure
 from node.domain.audit import Detail, Event, EventKind
 from node.domain.job import Failure, JobKind, JobState
 from node.errors import GiveWay, LeaseLost, NodusError, OutOfMemory, RuleBroken
+from workers.ending import end_if_told
 from workers.giving_way import giving_way
 from workers.workplace import Workplace
 
@@ -143,8 +144,11 @@ def _claim(workplace: Workplace, job_id: int) -> Claim | None:
 def work(claim: Claim) -> None:
     """Run the job and end it: with results, with a failure by class, or back in the queue. Raises LeaseLost."""
     try:
-        with giving_way(claim.wanted) if claim.job.shadow else nullcontext():
-            report = _report(claim)
+        try:
+            with giving_way(claim.wanted) if claim.job.shadow else nullcontext():
+                report = _report(claim)
+        finally:
+            end_if_told()
         if report is None:
             claim.end_stale() if claim.job.shadow else claim.give_back_stale()
         else:

@@ -2,12 +2,18 @@
 
 import hashlib
 import json
+import os
+import signal
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from billiard.common import _shutdown_cleanup, clear_terminate_handler_fired
 from pydicom import dcmread
+from pydicom.multival import MultiValue
 from sqlalchemy import insert, update
 
 from node.catalog import installation, jobs, tables
@@ -29,6 +35,7 @@ from workers import pipeline, report, tasks
 from workers.networks.budget import Budget, budget
 from workers.results.language import Speech
 from workers.tasks import Claim
+from workers.volume import planes
 from workers.workplace import Workplace
 
 CHEST = Series()
@@ -98,6 +105,37 @@ def test_a_worker_that_lost_its_lease_leaves_what_another_saved_as_it_is(
         tasks.work(slow)
     assert flow.rows(tables.result) == before
     assert as_saved(flow, data)
+
+
+@pytest.fixture
+def as_in_a_pool() -> Iterator[None]:
+    """SIGTERM does what it does in a child of Celery's pool."""
+    before = signal.signal(signal.SIGTERM, _shutdown_cleanup)
+    yield
+    signal.signal(signal.SIGTERM, before)
+    clear_terminate_handler_fired()
+
+
+@pytest.mark.usefixtures("as_in_a_pool")
+def test_a_worker_that_is_told_to_end_in_the_middle_of_an_image_does_not_call_it_broken(
+    catalog: Catalog, spool: Spool, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NumPy asks values of an image for their number, and makes a ValueError of what ends the process there."""
+    flow, length, told = to_be_read(catalog, spool, CHEST.payloads()), MultiValue.__len__, []
+
+    def len_at_the_end(values: MultiValue[object]) -> int:
+        if not told and sys._getframe(1).f_code is planes._numbers.__code__:
+            told.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return length(values)
+
+    monkeypatch.setattr(MultiValue, "__len__", len_at_the_end)
+    with pytest.raises(SystemExit):
+        tasks.perform(workplace, 1)
+    assert told == [True]
+    (job,) = flow.jobs()
+    assert (job["state"], job["attempts"], job["outcome"]) == ("queued", 0, "")
+    assert (flow.rows(tables.result), flow.outbox()) == ([], [])
 
 
 def test_a_worker_that_loses_its_lease_while_it_writes_takes_away_what_it_wrote(

@@ -3,9 +3,11 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -46,6 +48,25 @@ def test_work_in_the_main_thread_ends_in_the_middle_even_where_it_catches_every_
         wanted.set()
         busy()
     assert time.monotonic() - begun < 15
+
+
+class Swallowing(Sequence[float]):
+    """NumPy asks it for its length, and makes a ValueError of whatever that raises."""
+
+    def __len__(self) -> int:
+        busy()
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        raise IndexError
+
+
+def test_code_in_c_that_makes_another_error_of_it_changes_nothing() -> None:
+    wanted = threading.Event()
+    with pytest.raises(GiveWay), giving_way.giving_way(wanted.is_set):
+        wanted.set()
+        with pytest.raises(ValueError, match="setting an array element"):
+            np.array(Swallowing(), dtype=float)
 
 
 def test_what_is_wanted_when_the_work_is_over_ends_nothing() -> None:
