@@ -7,7 +7,7 @@ from dataclasses import replace
 from pydicom import Dataset
 
 from node.domain.exam import Exam, Purpose
-from node.domain.finding import NoduleType
+from node.domain.finding import NoduleType, SolidPart
 from node.domain.language import Language
 from node.domain.outcome import Conclusion, Outcome
 from tests.builders import Scan
@@ -64,6 +64,16 @@ def part_solid(found: Reading) -> ResultRequest:
     return by_rule(Reading(found.series, (first,), found.masks[:1]), Purpose.SCREENING)
 
 
+def solid_part(found: Reading, language: Language = Language.EN) -> ResultRequest:
+    """The solid part of the first nodule was measured."""
+    first, *others = found.findings
+    sizes = first.measurements
+    part = SolidPart(sizes.mean_diameter_mm - 1, sizes.long_axis_mm - 1, sizes.short_axis_mm - 1, 1.7, first.key_image)
+    part_solid = replace(first, type=NoduleType.PART_SOLID, solid_part=part)
+    request = by_rule(replace(found, findings=(part_solid, *others)), Purpose.SCREENING)
+    return replace(request, style=Style(language, outlines=language is not Language.DE))
+
+
 CASES: dict[str, tuple[int, Scan, bool, Callable[[Reading], ResultRequest]]] = {
     "no nodule": (0, Scan(), False, result_request),
     "one nodule": (1, Scan(), False, result_request),
@@ -90,6 +100,10 @@ CASES: dict[str, tuple[int, Scan, bool, Callable[[Reading], ResultRequest]]] = {
     "screening without nodules": (0, Scan(), False, lambda found: by_rule(found, Purpose.SCREENING)),
     "screening, partial": (2, Scan(), False, lambda found: by_rule(found, Purpose.SCREENING, PARTIAL)),
     "screening of a part-solid nodule": (1, Scan(), False, part_solid),
+    "solid part": (2, Scan(), False, solid_part),
+    "solid part, enhanced CT": (2, Scan(), True, solid_part),
+    "solid part, in Chinese": (1, Scan(), False, lambda found: solid_part(found, Language.ZH)),
+    "solid part, in German": (1, Scan(), False, lambda found: solid_part(found, Language.DE)),
     "incidental nodules": (3, Scan(), False, lambda found: by_rule(found, Purpose.INCIDENTAL)),
     "compared": (3, Scan(), False, compared),
     "compared, none found": (0, Scan(), False, compared),

@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from node.domain.eligibility import Eligibility, Level
 from node.domain.exam import ExamRules, Purpose
-from node.domain.finding import Finding
+from node.domain.finding import Finding, NoduleType
 from node.domain.guidance import Guidance
 from node.domain.outcome import Conclusion, Outcome
 from node.domain.prior import PriorComparison
@@ -30,11 +30,12 @@ from workers.networks.weights import in_use, ready
 from workers.quality import check_quality
 from workers.results import Model
 from workers.segment import segment
+from workers.solid_part import solid_part
 from workers.volume import Mask, Series, Volume, load_series
 from workers.volume.heat import HeatMap
 
 NAME = "Nodus lung nodule"
-VERSION = "4"
+VERSION = "5"
 """Of this chain, its clinical rules included; part of every result's identity. Raise it when the same images may read
 differently under the same settings."""
 
@@ -226,21 +227,21 @@ def _findings(
 ) -> list[tuple[Finding, Mask]]:
     """Findings by decreasing score, numbered."""
     ordered = sorted(nodules, key=lambda each: (-each[0].score, -each[2].voxel_volume_mm3))
-    return [
-        (
-            Finding(
-                ordinal=ordinal,
-                center_lps_mm=size.center_lps_mm,
-                confidence=one.score,
-                type=composition(volume, mask),
-                side=lungs.side_of(size.center_lps_mm),
-                measurements=size.measurements,
-                key_image=size.key_image,
-            ),
-            mask,
+    found = []
+    for ordinal, (one, mask, size) in enumerate(ordered, start=1):
+        kind = composition(volume, mask)
+        finding = Finding(
+            ordinal=ordinal,
+            center_lps_mm=size.center_lps_mm,
+            confidence=one.score,
+            type=kind,
+            side=lungs.side_of(size.center_lps_mm),
+            measurements=size.measurements,
+            key_image=size.key_image,
+            solid_part=solid_part(volume, mask) if kind is NoduleType.PART_SOLID else None,
         )
-        for ordinal, (one, mask, size) in enumerate(ordered, start=1)
-    ]
+        found.append((finding, mask))
+    return found
 
 
 @dataclass

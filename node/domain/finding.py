@@ -60,6 +60,19 @@ class KeyImage:
 
 
 @dataclass(frozen=True)
+class SolidPart:
+    """The solid part of a part-solid nodule: its largest solid piece, on the slice where that is longest."""
+
+    mean_diameter_mm: float
+    """Mean of long and short axis, one decimal."""
+    long_axis_mm: float
+    short_axis_mm: float
+    within_mm: float
+    """How far `mean_diameter_mm` may be from the true one."""
+    key_image: KeyImage
+
+
+@dataclass(frozen=True)
 class Finding:
     """One nodule: where, how large, of what kind, how sure."""
 
@@ -73,6 +86,8 @@ class Finding:
     side: Side
     measurements: Measurements
     key_image: KeyImage
+    solid_part: SolidPart | None = None
+    """None: it was not measured, which does not say that there is none."""
 
     @property
     def label(self) -> str:
@@ -84,8 +99,9 @@ def summary(finding: Finding) -> str:
     """One line about a nodule, for people."""
     size = finding.measurements
     volume = "volume not measured" if size.volume_mm3 is None else f"{size.volume_mm3:.0f} mm3"
-    place = ", ".join(f"{value:.0f}" for value in finding.center_lps_mm)
+    place, part = ", ".join(f"{value:.0f}" for value in finding.center_lps_mm), finding.solid_part
+    solid = f" (solid part {part.mean_diameter_mm:.1f} mm, known to within {part.within_mm:.1f} mm)" if part else ""
     return (
-        f"{finding.type} nodule, {finding.side} lung, {size.mean_diameter_mm:.1f} mm, {volume},"
+        f"{finding.type} nodule, {finding.side} lung, {size.mean_diameter_mm:.1f} mm{solid}, {volume},"
         f" at LPS ({place}), image {finding.key_image.instance_number}, score {finding.confidence:.2f}"
     )

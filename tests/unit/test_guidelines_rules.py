@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,24 @@ def test_without_its_solid_part_every_category_that_the_whole_has_room_for_is_na
     mm: float, categories: tuple[str, ...]
 ) -> None:
     assert lung_rads.categories_of(nodule(PART_SOLID, mm)) == categories
+
+
+@pytest.mark.parametrize(
+    ("solid_mm", "categories"),
+    [
+        (6.0, ("3", "4A")),
+        (7.6, ("3", "4A", "4B")),
+        (7.7, ("4A", "4B")),
+        (9.6, ("4A", "4B")),
+        (9.7, ("4B",)),
+        (20.0, ("4B",)),
+    ],
+)
+def test_a_solid_part_that_is_not_known_exactly_leaves_each_category_that_it_may_have(
+    solid_mm: float, categories: tuple[str, ...]
+) -> None:
+    measured = replace(nodule(PART_SOLID, 25.0, solid_mm), solid_part_within_mm=1.7)
+    assert lung_rads.categories_of(measured) == categories
 
 
 @pytest.mark.parametrize(
@@ -177,6 +196,17 @@ def test_a_part_solid_nodule_that_persists_goes_by_its_solid_part_where_it_is_me
     (both,) = advice(nodule(PART_SOLID, 12.0))
     assert fleischner.SMALL_SOLID_PART in both
     assert both.endswith(f"{fleischner.LARGE_SOLID_PART} (not measured).")
+
+
+@pytest.mark.parametrize(
+    ("solid_mm", "small", "large"), [(3.7, True, False), (6.0, True, True), (7.1, True, True), (7.2, False, True)]
+)
+def test_a_solid_part_that_is_not_known_exactly_leaves_both_ways_open(
+    solid_mm: float, small: bool, large: bool
+) -> None:
+    (said,) = advice(replace(nodule(PART_SOLID, 12.0, solid_mm), solid_part_within_mm=1.7))
+    assert (fleischner.SMALL_SOLID_PART in said, fleischner.LARGE_SOLID_PART in said) == (small, large)
+    assert said.endswith("(measured to within 1.7 mm).") is (small and large)
 
 
 def test_a_risk_that_is_known_leaves_one_branch() -> None:

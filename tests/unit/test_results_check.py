@@ -21,7 +21,7 @@ from node.domain.outcome import Conclusion, Outcome
 from tests.compared import compared, hindered, unfetched
 from tests.damage import Change, below, changed, coded, content_item, without
 from tests.readings import Reading, not_analysed, reading, result_request
-from tests.result_cases import CASES, PARTIAL
+from tests.result_cases import CASES, PARTIAL, solid_part
 from workers.results import (
     RULES,
     SR_LADDER,
@@ -112,6 +112,16 @@ def deleting(keyword: str) -> Change:
 def in_first(meaning: str, change: Change) -> Change:
     """Of the first content item with this name."""
     return lambda report: change(below(report, meaning)[0])
+
+
+def in_last(meaning: str, change: Change) -> Change:
+    """Of the last one."""
+    return lambda report: change(below(report, meaning)[-1])
+
+
+def in_centimetres(item: Dataset) -> None:
+    """The same number with another unit."""
+    item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence = [coded(Code("cm", "UCUM", "cm"))]
 
 
 def adding(*items: Dataset) -> Change:
@@ -404,6 +414,7 @@ DAMAGES: dict[str, list[Damage]] = {
         Damage(SR, in_first("Number of similar findings", numbered("4"))),
         Damage(SR, without_the_last_group),
         Damage(SR, in_first("Number of similar findings", numbered("1")), negative),
+        Damage(SR, without_the_last_group, solid_part),
     ],
     "headline": [
         Damage(SR, in_first("Comment", setting(TextValue="2 lung nodules found (AI result)."))),
@@ -437,15 +448,26 @@ DAMAGES: dict[str, list[Damage]] = {
             SR,
             in_first(
                 name,
-                lambda item: setting(MeasurementUnitsCodeSequence=[coded(Code("cm", "UCUM", "cm"))])(
-                    item.MeasuredValueSequence[0]
-                ),
+                in_centimetres,
             ),
         )
         for name in ("Diameter", "Long axis", "Volume", "Attenuation Coefficient")
     ],
     "outline": [
         Damage(SR, in_first("Image Region", lambda item: setting(GraphicData=[x + 1 for x in item.GraphicData])(item))),
+    ],
+    "solid-part": [
+        Damage(SR, in_last("Tracking Unique Identifier", setting(UID=STRANGER)), solid_part),
+        Damage(SR, in_last("Tracking Identifier", setting(TextValue="N1")), solid_part),
+        Damage(SR, in_last("Diameter", numbered("7")), solid_part),
+        Damage(SR, in_last("Diameter", in_centimetres), solid_part),
+        Damage(SR, in_last("Diameter", lambda item: without(item, "Derivation")), solid_part),
+        Damage(SR, in_last("Short axis", numbered("7")), solid_part),
+        Damage(
+            SR,
+            in_last("Image Region", lambda item: setting(GraphicData=[x + 1 for x in item.GraphicData])(item)),
+            solid_part,
+        ),
     ],
     "change": [
         Damage(SR, in_first("Qualitative Difference", setting(ConceptCodeSequence=[coded(NODULE)])), compared),

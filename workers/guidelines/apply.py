@@ -59,13 +59,18 @@ def _screening(exam: Exam, nodules: Sequence[Nodule], comparison: PriorCompariso
 
 def _why_several(unsure: Sequence[Nodule]) -> Iterator[str]:
     """What would leave one category."""
-    for type_, why in (
-        (NoduleType.PART_SOLID, "The solid part of {} was not measured."),
-        (NoduleType.CALCIFIED, "The pattern of calcification of {} was not assessed."),
+    part_solid = [each for each in unsure if each.type is NoduleType.PART_SOLID]
+    measured = [each for each in part_solid if each.solid_part_mm is not None]
+    for nodules, why in (
+        ([each for each in part_solid if each.solid_part_mm is None], "The solid part of {} was not measured."),
+        (measured, "The solid part of {} was measured, but not closely enough."),
+        (
+            [each for each in unsure if each.type is NoduleType.CALCIFIED],
+            "The pattern of calcification of {} was not assessed.",
+        ),
     ):
-        labels = [each.label for each in unsure if each.type is type_]
-        if labels:
-            yield why.format(", ".join(labels))
+        if nodules:
+            yield why.format(", ".join(each.label for each in nodules))
     labels = [each.label for each in unsure if len(each.courses) > 1]
     if labels:
         yield f"What became of {', '.join(labels)} since the earlier exam leaves more than one category."

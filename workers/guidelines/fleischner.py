@@ -112,7 +112,7 @@ def _wanted(nodule: Nodule, several: bool, is_high_risk: bool | None) -> str:
     wanted = next(advice for below, advice in _rows(nodule, several) if size < below).text(is_high_risk)
     if several or nodule.type is not NoduleType.PART_SOLID or size < SMALL_MM:
         return wanted
-    return f"{wanted}; {_by_solid_part(nodule.solid_part_mm)}"
+    return f"{wanted}; {_by_solid_part(nodule)}"
 
 
 def _rows(nodule: Nodule, several: bool) -> Rows:
@@ -123,8 +123,12 @@ def _rows(nodule: Nodule, several: bool) -> Rows:
     return PART_SOLID_SINGLE if nodule.type is NoduleType.PART_SOLID else GROUND_GLASS_SINGLE
 
 
-def _by_solid_part(solid_part_mm: float | None) -> str:
-    """Both ways where the solid part was not measured."""
-    if solid_part_mm is None:
+def _by_solid_part(nodule: Nodule) -> str:
+    """Both ways where the solid part was not measured, or not well enough."""
+    bounds = nodule.solid_part_bounds_mm
+    if bounds is None:
         return f"{SMALL_SOLID_PART}; {LARGE_SOLID_PART} (not measured)"
-    return SMALL_SOLID_PART if to_whole(solid_part_mm) < SOLID_PART_MM else LARGE_SOLID_PART
+    least, most = map(to_whole, bounds)
+    if least < SOLID_PART_MM <= most:
+        return f"{SMALL_SOLID_PART}; {LARGE_SOLID_PART} (measured to within {nodule.solid_part_within_mm:.1f} mm)"
+    return SMALL_SOLID_PART if most < SOLID_PART_MM else LARGE_SOLID_PART

@@ -71,7 +71,7 @@ def _of_course(nodule: Nodule, course: Course) -> tuple[str, ...]:
 
 def _at_baseline(nodule: Nodule, size: Decimal) -> tuple[str, ...]:
     if nodule.type is NoduleType.PART_SOLID:
-        return _of_part_solid(size, nodule.solid_part_mm)
+        return _of_part_solid(nodule, size)
     return (_category(size, SOLID),)
 
 
@@ -94,11 +94,8 @@ def _of_changed_part_solid(nodule: Nodule, size: Decimal, course: Course) -> tup
     """A new one by its solid part; one that grows, too, unless it is the rest of it that grows."""
     if course is Course.NEW and size < PART_SOLID_MM:
         return ("3",)
-    if nodule.solid_part_mm is not None:
-        changed: tuple[str, ...] = (_category(to_tenth(nodule.solid_part_mm), CHANGED_SOLID_PART),)
-    else:
-        changed = ("4A", "4B") if size >= CHANGED_SOLID_PART[0][0] else ("4A",)
-    return changed if course is Course.NEW else (*_of_part_solid(size, nodule.solid_part_mm), *changed)
+    changed = _by_solid_part(nodule, size, CHANGED_SOLID_PART)
+    return changed if course is Course.NEW else (*_of_part_solid(nodule, size), *changed)
 
 
 def of_exam(nodules: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -108,13 +105,15 @@ def of_exam(nodules: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(CATEGORIES[rank] for rank in sorted({rank for each in possible for rank in each if rank >= least}))
 
 
-def _of_part_solid(size: Decimal, solid_part_mm: float | None) -> tuple[str, ...]:
-    if size < PART_SOLID_MM:
-        return ("2",)
-    if solid_part_mm is not None:
-        return (_category(to_tenth(solid_part_mm), SOLID_PART),)
-    from_mm = (Decimal(0), *(below for below, _ in SOLID_PART))  # a part is no larger than the whole
-    return tuple(category for at, (_, category) in zip(from_mm, SOLID_PART, strict=False) if at <= size)
+def _of_part_solid(nodule: Nodule, size: Decimal) -> tuple[str, ...]:
+    return ("2",) if size < PART_SOLID_MM else _by_solid_part(nodule, size, SOLID_PART)
+
+
+def _by_solid_part(nodule: Nodule, size: Decimal, rows: Rows) -> tuple[str, ...]:
+    """Each category that a solid part may have: one that was not measured is no larger than the whole."""
+    least, most = map(to_tenth, nodule.solid_part_bounds_mm or (Decimal(0), size))
+    from_mm = (Decimal(0), *(below for below, _ in rows))
+    return tuple(category for at, (below, category) in zip(from_mm, rows, strict=False) if at <= most and least < below)
 
 
 def _category(size: Decimal, rows: Rows) -> str:

@@ -21,7 +21,9 @@ class Nodule:
     long_axis_mm: float
     short_axis_mm: float
     solid_part_mm: float | None = None
-    """Mean diameter of the solid part of a part-solid nodule."""
+    """Mean diameter of the solid part of a part-solid nodule..."""
+    solid_part_within_mm: float = 0.0
+    """...and how far that may be from the true one."""
     upper_lobe: bool | None = None
     spiculated: bool | None = None
     courses: tuple[Course, ...] = (Course.BASELINE,)
@@ -42,21 +44,30 @@ class Nodule:
         return (exact(self.long_axis_mm) + exact(self.short_axis_mm)) / 2
 
     @property
+    def solid_part_bounds_mm(self) -> tuple[Decimal, Decimal] | None:
+        """Least and most that its solid part may measure; None where it was not measured."""
+        if self.solid_part_mm is None:
+            return None
+        part, within = exact(self.solid_part_mm), exact(self.solid_part_within_mm)
+        return max(part - within, Decimal(0)), part + within
+
+    @property
     def is_mass(self) -> bool:
         """Larger than a nodule, in whole millimetres."""
         return to_whole(self.mean_mm) > MASS_MM
 
 
 def nodule_of(finding: Finding, change: NoduleChange | None = None, days: int = 0) -> Nodule:
-    """A finding, and what became of it in so many days. Nothing measures its solid part, and nothing tells its lobe or
-    spiculation yet."""
-    sizes = finding.measurements
+    """A finding, and what became of it in so many days. Nothing tells its lobe or spiculation yet."""
+    sizes, part = finding.measurements, finding.solid_part
     known = change.earlier if change and change.growth else None
     return Nodule(
         finding.ordinal,
         finding.type,
         sizes.long_axis_mm,
         sizes.short_axis_mm,
+        solid_part_mm=part.mean_diameter_mm if part else None,
+        solid_part_within_mm=part.within_mm if part else 0.0,
         courses=courses_of(change, days),
         earlier_mm=known.mean_diameter_mm if known else None,
         days=days,

@@ -2,8 +2,9 @@
 
 from node.domain.finding import Finding
 from node.domain.outcome import Outcome
+from workers.results import comparison
 from workers.results.request import ResultRequest
-from workers.results.text import BANNER, TYPE_NAMES, describe, headline, place, warning
+from workers.results.text import BANNER, TYPE_NAMES, describe, headline, place, solid_line, warning
 
 VIEW_NAMES = ("axial", "coronal", "sagittal")
 COLUMN_NAMES = ("type", "side", "mean diameter", "axes", "volume", "density", "confidence", "image")
@@ -117,6 +118,11 @@ def row(finding: Finding, request: ResultRequest) -> tuple[str, ...]:
         say("{share}%", share=say.number(finding.confidence * 100)),
         place(finding, request),
     )
+
+
+def rows_below(finding: Finding, request: ResultRequest) -> list[str]:
+    """What more the table says of a finding: its solid part, and what became of it since an earlier exam."""
+    return [each for each in (solid_line(finding, request), comparison.short_line(finding, request)) if each]
 
 
 def type_name(finding: Finding, request: ResultRequest) -> str:

@@ -36,6 +36,8 @@ VOLUME = Code("118565006", "SCT", "Volume")
 ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 MEAN = Code("373098007", "SCT", "Mean")
+SOLID_PART = Code("SOLIDPART", "99NODUS", "Solid part of a part-solid nodule")
+OPENED = Code("OPENED", "99NODUS", "Largest piece above -300 HU, opened by a ball of 1.5 mm")
 PARTIAL_VOLUME = Code("PVRIM", "99NODUS", "Sum of segmented voxels with partial volume at the rim")
 
 LUNG_RADS = Code("RID50134", "RADLEX", "Lung-RADS assessment")

@@ -123,12 +123,11 @@ class Row:
 
 
 def rows(request: ResultRequest) -> list[Row]:
-    """The table: its headings, each finding and what became of it, how many more there are."""
+    """The table: its headings, each finding and what more is said of it, how many more there are."""
     told = [Row(captions.column_names(request), grey=True)]
     for finding in request.findings[:MOST_ROWS]:
         told.append(Row(captions.row(finding, request)))
-        if since := comparison.short_line(finding, request):
-            told.append(Row(("", since), grey=True, below=True))
+        told += [Row(("", each), grey=True, below=True) for each in captions.rows_below(finding, request)]
     more = len(request.findings) - MOST_ROWS
     return [*told, Row((captions.more_rows(more, request),))] if more > 0 else told
 

@@ -9,12 +9,12 @@ from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
 
 from node.domain.delivery import ResultKind
-from node.domain.finding import Finding
+from node.domain.finding import Finding, SolidPart
 from node.domain.guidance import Guidance, NoduleGuidance
 from node.domain.language import Language
 from node.domain.outcome import Conclusion, Outcome
 from node.domain.prior import PriorComparison, tracked
-from node.domain.uids import ResultIdentity
+from node.domain.uids import ResultIdentity, derived_uid
 from node.errors import AnalysisError
 from workers.results.language import Speech
 from workers.volume import Mask, Volume
@@ -146,6 +146,15 @@ class ResultRequest:
         """Tracking UID of a nodule, the same in SR and SEG: that of an earlier exam where it was reported there."""
         kept = tracked(self.comparison.changes) if self.comparison else {}
         return kept.get(finding.ordinal) or self.identity.uid("nodule", "", finding.ordinal)
+
+    @property
+    def solid_parts(self) -> tuple[tuple[Finding, SolidPart], ...]:
+        """Those that were measured, each with its nodule."""
+        return tuple((each, each.solid_part) for each in self.findings if each.solid_part)
+
+    def solid_tracking(self, finding: Finding) -> tuple[str, str]:
+        """Tracking Identifier and UID of a nodule's solid part: kept as long as the nodule's own."""
+        return f"{finding.label}-solid", derived_uid("nodus", "solid part", self.tracking_uid(finding))
 
     def guidance_on(self, finding: Finding) -> NoduleGuidance | None:
         """What clinical rules say of one nodule."""

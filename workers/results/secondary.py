@@ -151,13 +151,12 @@ def _enlarged(finding: Finding, volume: Volume) -> Image.Image:
 
 
 def _table(request: ResultRequest) -> Image.Image:
-    """Its headings, a row a finding, and below it what became of it since an earlier exam."""
+    """Its headings, a row a finding, and below it what more is said of it."""
     language = request.style.language
     rows: list[tuple[tuple[str, ...], tuple[int, ...], Colour]] = [(captions.column_names(request), COLUMNS, GREY)]
     for finding in request.findings[:MOST_ROWS]:
         rows.append((captions.row(finding, request), COLUMNS, WHITE))
-        if since := comparison.short_line(finding, request):
-            rows.append(((since,), COLUMNS[1:], GREY))
+        rows += [((each,), COLUMNS[1:], GREY) for each in captions.rows_below(finding, request)]
     more = len(request.findings) - MOST_ROWS
     if more > 0:
         rows.append(((captions.more_rows(more, request),), COLUMNS, WHITE))

@@ -10,7 +10,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage, SegmentationStorage
 
 from node.domain.delivery import ResultKind
-from node.domain.finding import Finding, NoduleType
+from node.domain.finding import Finding, KeyImage, Measurements, NoduleType, SolidPart
 from node.domain.guidance import Risk
 from node.domain.outcome import Outcome
 from node.errors import AnalysisError
@@ -102,6 +102,7 @@ def _content(request: ResultRequest) -> hd.MeasurementReport:
         groups.append(_nodule(finding, request))
         if request.style.outlines:
             groups.append(_on_key_image(finding, request))
+    groups += [_solid_part(*each, request) for each in request.solid_parts]
     report = hd.MeasurementReport(
         observation_context=_observer(request),
         procedure_reported=c.PROCEDURE_REPORTED,
@@ -196,25 +197,52 @@ def _nodule(finding: Finding, request: ResultRequest) -> hd.VolumetricROIMeasure
 
 def _on_key_image(finding: Finding, request: ResultRequest) -> hd.PlanarROIMeasurementsAndQualitativeEvaluations:
     """TID 1410: the outline and both axes on the key image, for viewers that show no segments; same tracking UID."""
-    key, sizes = finding.key_image, finding.measurements
+    return hd.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.TrackingIdentifier(request.tracking_uid(finding), finding.label),
+        referenced_region=_outline(finding.key_image),
+        finding_category=c.ABNORMAL_STRUCTURE,
+        finding_type=c.NODULE,
+        finding_sites=[_site(finding)],
+        algorithm_id=_algorithm(request),
+        measurements=_axes(finding.measurements),
+    )
+
+
+def _solid_part(
+    finding: Finding, part: SolidPart, request: ResultRequest
+) -> hd.PlanarROIMeasurementsAndQualitativeEvaluations:
+    """TID 1410 of its own: a segment of it would lie on that of its nodule, which some viewers do not draw."""
+    identifier, uid = request.solid_tracking(finding)
+    return hd.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.TrackingIdentifier(uid, identifier),
+        referenced_region=_outline(part.key_image),
+        finding_category=c.ABNORMAL_STRUCTURE,
+        finding_type=c.SOLID_PART,
+        finding_sites=[_site(finding)],
+        algorithm_id=_algorithm(request),
+        measurements=[
+            hd.Measurement(c.DIAMETER, part.mean_diameter_mm, c.MM, derivation=c.MEAN, method=c.OPENED),
+            *_axes(part),
+        ],
+    )
+
+
+def _outline(key: KeyImage) -> hd.ImageRegion:
+    """Closed, on its image."""
     image = hd.SourceImageForRegion(
         referenced_sop_class_uid=key.sop_class_uid,
         referenced_sop_instance_uid=key.sop_instance_uid,
         referenced_frame_numbers=None if key.frame_number is None else [key.frame_number],
     )
     closed = np.array([*key.outline, key.outline[0]], dtype=np.float32)
-    return hd.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.TrackingIdentifier(request.tracking_uid(finding), finding.label),
-        referenced_region=hd.ImageRegion(hd.GraphicTypeValues.POLYLINE, closed, image),
-        finding_category=c.ABNORMAL_STRUCTURE,
-        finding_type=c.NODULE,
-        finding_sites=[_site(finding)],
-        algorithm_id=_algorithm(request),
-        measurements=[
-            hd.Measurement(c.LONG_AXIS, sizes.long_axis_mm, c.MM),
-            hd.Measurement(c.SHORT_AXIS, sizes.short_axis_mm, c.MM),
-        ],
-    )
+    return hd.ImageRegion(hd.GraphicTypeValues.POLYLINE, closed, image)
+
+
+def _axes(sizes: Measurements | SolidPart) -> list[hd.Measurement]:
+    return [
+        hd.Measurement(c.LONG_AXIS, sizes.long_axis_mm, c.MM),
+        hd.Measurement(c.SHORT_AXIS, sizes.short_axis_mm, c.MM),
+    ]
 
 
 def _site(finding: Finding) -> hd.FindingSite:
@@ -225,8 +253,7 @@ def _measurements(finding: Finding) -> Sequence[hd.Measurement]:
     sizes = finding.measurements
     measured = [
         hd.Measurement(c.DIAMETER, sizes.mean_diameter_mm, c.MM, derivation=c.MEAN),
-        hd.Measurement(c.LONG_AXIS, sizes.long_axis_mm, c.MM),
-        hd.Measurement(c.SHORT_AXIS, sizes.short_axis_mm, c.MM),
+        *_axes(sizes),
         hd.Measurement(c.ATTENUATION, sizes.mean_hu, c.HU, derivation=c.MEAN),
         hd.Measurement(c.CERTAINTY, round(finding.confidence * 100, 1), c.PERCENT),
     ]
@@ -258,7 +285,7 @@ def _evaluations(finding: Finding) -> list[hd.QualitativeEvaluation]:
 
 
 def _has_private_codes(request: ResultRequest) -> bool:
-    """Of the way volumes are measured, of a risk calculator, or of growth."""
+    """Of the way volumes are measured, of solid parts, of a risk calculator, or of growth."""
     has_risk = any(each.risk for each in request.guidance.nodules) if request.guidance else False
-    has_more = has_risk or comparison.has_private_codes(request)
+    has_more = has_risk or bool(request.solid_parts) or comparison.has_private_codes(request)
     return has_more or any(finding.measurements.volume_mm3 is not None for finding in request.findings)

@@ -48,7 +48,7 @@ def _lines_of(finding: Finding, request: ResultRequest) -> list[str]:
     guidance = request.guidance_on(finding)
     by_rule = "" if guidance is None else guidance_line(guidance, request.say)
     since = comparison.nodule_line(finding, request)
-    return [each for each in (nodule_line(finding, request), since, by_rule) if each]
+    return [each for each in (nodule_line(finding, request), solid_line(finding, request), since, by_rule) if each]
 
 
 def guidance_line(guidance: NoduleGuidance, say: Speech = ENGLISH) -> str:
@@ -138,6 +138,21 @@ def nodule_line(finding: Finding, request: ResultRequest) -> str:
         density=say.number(sizes.mean_hu),
         confidence=say.number(finding.confidence * 100),
         place=place(finding, request),
+    )
+
+
+def solid_line(finding: Finding, request: ResultRequest) -> str:
+    """Its solid part, with how well that is known; empty where it was not measured."""
+    part, say = finding.solid_part, request.say
+    if part is None:
+        return ""
+    return say(
+        "{label}, solid part: mean diameter {size} mm, known to within {within} mm ({long} x {short} mm)",
+        label=finding.label,
+        size=say.number(part.mean_diameter_mm, 1),
+        within=say.number(part.within_mm, 1),
+        long=say.number(part.long_axis_mm, 1),
+        short=say.number(part.short_axis_mm, 1),
     )
 
 

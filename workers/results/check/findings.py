@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from node.domain.finding import Finding
+from node.domain.finding import Finding, KeyImage, Measurements, NoduleType, SolidPart
 from workers.results import codes as c
 from workers.results.check import tree
 from workers.results.check.rules import Object
@@ -39,16 +39,15 @@ def _expected(finding: Finding) -> list[Told]:
     sizes = finding.measurements
     told = [
         Told(c.DIAMETER, sizes.mean_diameter_mm, c.MM, is_mean=True),
-        Told(c.LONG_AXIS, sizes.long_axis_mm, c.MM),
-        Told(c.SHORT_AXIS, sizes.short_axis_mm, c.MM),
+        *_axes(sizes),
         Told(c.ATTENUATION, sizes.mean_hu, c.HU, is_mean=True),
     ]
     return told if sizes.volume_mm3 is None else [*told, Told(c.VOLUME, sizes.volume_mm3, c.MM3)]
 
 
-def _axes(finding: Finding) -> list[Told]:
-    """What is told once more on the key image."""
-    return [each for each in _expected(finding) if each.name in (c.LONG_AXIS, c.SHORT_AXIS)]
+def _axes(sizes: Measurements | SolidPart) -> list[Told]:
+    """What is told on an image."""
+    return [Told(c.LONG_AXIS, sizes.long_axis_mm, c.MM), Told(c.SHORT_AXIS, sizes.short_axis_mm, c.MM)]
 
 
 def _measured(of: Object) -> Iterator[tuple[str, Told, list[Dataset]]]:
@@ -57,7 +56,7 @@ def _measured(of: Object) -> Iterator[tuple[str, Told, list[Dataset]]]:
         for each in _expected(finding):
             yield finding.label, each, _candidates(group, each)
     for finding, group in tree.pairs(of, tree.on_images(of)):
-        for each in _axes(finding):
+        for each in _axes(finding.measurements):
             yield finding.label, each, _candidates(group, each)
 
 
@@ -144,10 +143,13 @@ def other_tracking(of: Object) -> Iterator[str]:
     """Name and UID by which a nodule is followed, in both of its groups, as in the segmentation."""
     for found in (tree.on_segments(of), tree.on_images(of)):
         for finding, group in tree.pairs(of, found):
-            names = [str(each.get("TextValue", "")) for each in tree.children(group, tree.TRACKING_ID)]
-            uids = [str(each.get("UID", "")) for each in tree.children(group, tree.TRACKING_UID)]
-            if (names, uids) != ([finding.label], [of.request.tracking_uid(finding)]):
+            if _tracking(group) != ([finding.label], [of.request.tracking_uid(finding)]):
                 yield finding.label
+
+
+def _tracking(group: Dataset) -> tuple[list[str], list[str]]:
+    names = [str(each.get("TextValue", "")) for each in tree.children(group, tree.TRACKING_ID)]
+    return names, [str(each.get("UID", "")) for each in tree.children(group, tree.TRACKING_UID)]
 
 
 def other_segment(of: Object) -> Iterator[str]:
@@ -191,15 +193,34 @@ def other_kind(of: Object) -> Iterator[str]:
 def other_outline(of: Object) -> Iterator[str]:
     """The outline is closed, lies on its key image, and is that of the finding."""
     for finding, group in tree.pairs(of, tree.on_images(of)):
-        (region, *_), key = tree.children(group, tree.IMAGE_REGION), finding.key_image
-        source = _referenced((region.get("ContentSequence") or [Dataset()])[0])
-        if source.get("ReferencedSOPInstanceUID") != key.sop_instance_uid:
-            yield f"{finding.label} image"
-        if source.get("ReferencedFrameNumber") != key.frame_number:
-            yield f"{finding.label} frame"
-        points = np.array(region.GraphicData, float).reshape(-1, 2)
-        if not _is_outline(points, np.array([*key.outline, key.outline[0]], float), of):
-            yield f"{finding.label} outline"
+        yield from _other_outline(finding.label, finding.key_image, group, of)
+
+
+def _other_outline(label: str, key: KeyImage, group: Dataset, of: Object) -> Iterator[str]:
+    region = tree.children(group, tree.IMAGE_REGION)[0]
+    source = _referenced((region.get("ContentSequence") or [Dataset()])[0])
+    if source.get("ReferencedSOPInstanceUID") != key.sop_instance_uid:
+        yield f"{label} image"
+    if source.get("ReferencedFrameNumber") != key.frame_number:
+        yield f"{label} frame"
+    points = np.array(region.GraphicData, float).reshape(-1, 2)
+    if not _is_outline(points, np.array([*key.outline, key.outline[0]], float), of):
+        yield f"{label} outline"
+
+
+def other_solid_part(of: Object) -> Iterator[str]:
+    """A solid part has its own name, size and outline, and is part of a part-solid nodule."""
+    for (finding, part), group in zip(of.request.solid_parts, tree.on_solid_parts(of), strict=False):
+        identifier, uid = of.request.solid_tracking(finding)
+        if finding.type is not NoduleType.PART_SOLID or part.mean_diameter_mm > finding.measurements.long_axis_mm + 0.1:
+            yield identifier
+        if _tracking(group) != ([identifier], [uid]):
+            yield f"{identifier} tracking"
+        for told in (Told(c.DIAMETER, part.mean_diameter_mm, c.MM, is_mean=True), *_axes(part)):
+            items = [each for each in _candidates(group, told) if _unit(each) == tree.key(told.unit)]
+            if not any(_tells(item, told.value) for item in items):
+                yield f"{identifier} {told.name.meaning}"
+        yield from _other_outline(identifier, part.key_image, group, of)
 
 
 def _is_outline(points: NDArray[np.float64], wanted: NDArray[np.float64], of: Object) -> bool:

@@ -62,7 +62,7 @@ def unsaid(of: Object) -> Iterator[str]:
 def _nodules(request: ResultRequest) -> Iterator[tuple[str, str]]:
     for finding in request.findings[:MOST_ROWS]:
         yield finding.label, "".join(captions.row(finding, request)[:4])
-        yield f"{finding.label} since", comparison.short_line(finding, request)
+        yield from ((f"{finding.label} more", each) for each in captions.rows_below(finding, request))
 
 
 def taken_for_another(of: Object) -> Iterator[str]:

@@ -138,10 +138,15 @@ def negative_unsaid(of: Object) -> Iterator[str]:
 
 
 def other_count(of: Object) -> Iterator[str]:
-    """As many groups as findings, on segments and, if wanted, on images; the number, where it is told, is theirs."""
+    """As many groups as findings, on segments and, if wanted, on images, and as solid parts that were measured; the
+    number, where it is told, is that of the findings."""
     count, whole = len(of.request.findings), not of.request.more_findings
     outlined = count if of.request.style.outlines else 0
-    for name, found, wanted in (("segments", tree.on_segments(of), count), ("images", tree.on_images(of), outlined)):
+    for name, found, wanted in (
+        ("segments", tree.on_segments(of), count),
+        ("images", tree.on_images(of), outlined),
+        ("solid parts", tree.on_solid_parts(of), len(of.request.solid_parts)),
+    ):
         if len(found) != wanted:
             yield f"groups on {name}"
     if of.request.conclusion.outcome is Outcome.NOT_ANALYSED:

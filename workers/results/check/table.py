@@ -74,6 +74,7 @@ RULES = (
     Rule("measurements", "Measurements are those of the finding.", findings.other_values, _SR),
     Rule("units", "Measurements have their units: mm, mm3, HU.", findings.other_units, _SR),
     Rule("outline", "The outline is the finding's, on its key image.", findings.other_outline, _SR),
+    Rule("solid-part", "A solid part is that of its nodule, on its key image.", findings.other_solid_part, _SR),
     Rule("change", "What became of each nodule is as it was compared.", comparison.other_change, _SR),
     Rule("earlier-exam", "Each sentence on an earlier exam is told, and no other.", comparison.unsaid, _SR),
     Rule("earlier-images", "Images that were compared are listed, and no others.", comparison.other_evidence, _SR),

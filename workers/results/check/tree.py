@@ -79,7 +79,16 @@ def on_segments(of: Object) -> list[Dataset]:
 
 def on_images(of: Object) -> list[Dataset]:
     """Groups that outline a nodule on an image (TID 1410)."""
-    return [group for group in groups(of) if children(group, IMAGE_REGION)]
+    return [group for group in groups(of) if children(group, IMAGE_REGION) and not _is_solid_part(group)]
+
+
+def on_solid_parts(of: Object) -> list[Dataset]:
+    """Groups that outline the solid part of a nodule (TID 1410)."""
+    return [group for group in groups(of) if children(group, IMAGE_REGION) and _is_solid_part(group)]
+
+
+def _is_solid_part(group: Dataset) -> bool:
+    return key(c.SOLID_PART) in [key_in(each, "ConceptCodeSequence") for each in children(group, FINDING)]
 
 
 def examination(of: Object) -> list[Dataset]:
