@@ -27,6 +27,8 @@ SAID_FIRST = {
     "in shadow": "SHADOW READING",
     "in Chinese": "发现3个肺结节",
     "in German": "Lungenrundherde gefunden",
+    "solid part, in Chinese": "发现1个肺结节",
+    "solid part, in German": "Lungenrundherd gefunden",
     "not analysed, in German": "NICHT AUSGEWERTET",
 }
 
