@@ -43,6 +43,14 @@ def own_log_handlers() -> Iterator[None]:
     root.setLevel(level)
 
 
+@pytest.fixture(autouse=True)
+def usual_umask() -> Iterator[None]:
+    """That of most shells; a node that runs in a test's own process sets another."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """One PostgreSQL for all tests, with a migrated template. Its user must reach the folder: not under tmp_path."""
