@@ -47,6 +47,14 @@ def test_a_vessel_through_ground_glass_is_no_solid_part() -> None:
     assert solid_part(volume, mask) is None
 
 
+def test_what_goes_on_outside_the_nodule_is_no_solid_part() -> None:
+    volume, mask = drawn(10.0)
+    assert solid_part(volume, mask) is not None
+    wall = volume.hu.copy()
+    wall[:, :, wall.shape[2] // 2 :] = 40  # pleura and wall behind half of the nodule, outside it, too
+    assert solid_part(replace(volume, hu=wall), mask) is None
+
+
 def test_slices_far_apart_leave_it_unmeasured() -> None:
     volume, mask = drawn(10.0)
     thick = replace(volume, spacing_zyx_mm=(3.0, 0.7, 0.7))
