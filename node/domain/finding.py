@@ -100,7 +100,11 @@ def summary(finding: Finding) -> str:
     size = finding.measurements
     volume = "volume not measured" if size.volume_mm3 is None else f"{size.volume_mm3:.0f} mm3"
     place, part = ", ".join(f"{value:.0f}" for value in finding.center_lps_mm), finding.solid_part
-    solid = f" (solid part {part.mean_diameter_mm:.1f} mm, known to within {part.within_mm:.1f} mm)" if part else ""
+    solid = (
+        f" (solid part {part.mean_diameter_mm:.1f} mm, within {part.within_mm:.1f} mm on synthetic nodules)"
+        if part
+        else ""
+    )
     return (
         f"{finding.type} nodule, {finding.side} lung, {size.mean_diameter_mm:.1f} mm{solid}, {volume},"
         f" at LPS ({place}), image {finding.key_image.instance_number}, score {finding.confidence:.2f}"

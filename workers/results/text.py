@@ -147,7 +147,7 @@ def solid_line(finding: Finding, request: ResultRequest) -> str:
     if part is None:
         return ""
     return say(
-        "{label}, solid part: mean diameter {size} mm, known to within {within} mm ({long} x {short} mm)",
+        "{label}, solid part: mean diameter {size} mm ({long} x {short} mm), within {within} mm on synthetic nodules",
         label=finding.label,
         size=say.number(part.mean_diameter_mm, 1),
         within=say.number(part.within_mm, 1),
