@@ -84,6 +84,7 @@ class Decoder(Aside):
                 return None
             raise
         if said in NOT_NOW:
+            self._end()  # it holds on to what it was short of, and the next file would pay for it
             raise NOT_NOW[said]
         return said.decode() or None
 

@@ -94,7 +94,7 @@ def test_what_memory_does_not_give_is_no_difference_between_two_versions(
     with Decoder() as decoder:
         decoder.digest(whole)
         taken = int(Path(f"/proc/{child_of(decoder)}/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.prlimit(child_of(decoder), resource.RLIMIT_AS, (taken + (16 << 20),) * 2)  # half of it
+        resource.prlimit(child_of(decoder), resource.RLIMIT_AS, (taken + (8 << 20),) * 2)
         with pytest.raises(MemoryError):
             decoder.digest(tmp_path / "large.dcm")
         assert decoder.digest(whole) == pixel_digest(whole)
