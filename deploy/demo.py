@@ -25,6 +25,7 @@ from pynetdicom.presentation import build_context
 from rich.console import Console
 from rich.table import Table
 
+from node.dicom.answers import keep_answers
 from node.dicom.contexts import RESULT_SOP_CLASSES
 
 DEADLINE_S = 240.0
@@ -101,7 +102,7 @@ def send(files: list[Path], port: int) -> float:
     ae = AE("SCANNER")
     first = dcmread(files[0], stop_before_pixels=True)
     ae.add_requested_context(first.SOPClassUID, first.file_meta.TransferSyntaxUID)
-    association = ae.associate("127.0.0.1", port, ae_title="NODUS")
+    association = keep_answers(ae.associate("127.0.0.1", port, ae_title="NODUS"))
     if not association.is_established:
         raise click.ClickException("The node did not accept the scanner.")
     for file in files:

@@ -16,6 +16,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from node.dicom.answers import keep_answers
 from tests.servers import Nodus
 
 CT, PT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"
@@ -79,8 +80,10 @@ def get(
     for each in classes:
         ae.add_requested_context(each, list(syntaxes))
     roles = [build_role(each, scp_role=True) for each in classes]
-    association = ae.associate(
-        "127.0.0.1", node.dicom_port, ae_title="NODUS", ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, on_store)]
+    association = keep_answers(
+        ae.associate(
+            "127.0.0.1", node.dicom_port, ae_title="NODUS", ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, on_store)]
+        )
     )
     assert association.is_established
     try:
@@ -93,7 +96,7 @@ def associated(node: Nodus, model: str, calling: str = "VIEWER") -> Association:
     """An association for one model."""
     ae = AE(calling)
     ae.add_requested_context(model, ExplicitVRLittleEndian)
-    association = ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS")
+    association = keep_answers(ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS"))
     assert association.is_established
     return association
 

@@ -17,6 +17,7 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.utils import set_ae
 
 from node.dicom import contexts
+from node.dicom.answers import keep_answers
 from node.domain.peers import Destination
 from node.errors import BadInput, NotTrusted, PeerFailed, SettingsError
 from node.headers.meta import IMPLEMENTATION_CLASS_UID
@@ -126,7 +127,7 @@ def associated(
         if not association.is_established:
             raise PeerFailed(_why(association, destination))
         _wait_no_longer(association, ae.dimse_timeout)
-        yield association
+        yield keep_answers(association)
     except PeerFailed:
         association.abort()  # who did not answer would not answer a release either
         _close(association)

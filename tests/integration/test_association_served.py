@@ -16,6 +16,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from node.dicom import contexts
+from node.dicom.answers import keep_answers
 from node.dicom.places import Places
 from node.dicom.store_scp import Listening, StoreSCP
 from node.dicom.upper_layer.acceptor import Door
@@ -147,7 +148,9 @@ def test_roles_are_negotiated_as_the_conformance_statement_says(tmp_path: Path) 
         for batch in batches(ours):
             ae = AE("SCANNER")
             roles = [build_role(uid, scu_role=True, scp_role=True) for uid in batch]
-            association = ae.associate("127.0.0.1", port, [build_context(uid) for uid in batch], "NODUS", ext_neg=roles)
+            association = keep_answers(
+                ae.associate("127.0.0.1", port, [build_context(uid) for uid in batch], "NODUS", ext_neg=roles)
+            )
             found = {str(each.abstract_syntax): each.as_scp for each in association.accepted_contexts}
             association.release()
             assert found == {uid: ours[uid][0] == conformance.BOTH for uid in batch}

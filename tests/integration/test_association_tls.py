@@ -14,6 +14,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from node.dicom import certificates
+from node.dicom.answers import keep_answers
 from node.errors import SettingsError
 from node.settings import load
 from node.tls import ServerFiles, server_context
@@ -120,7 +121,9 @@ def test_who_must_have_a_certificate_is_not_heard_without_tls(node: Nodus) -> No
 def test_a_pynetdicom_client_is_served_and_sees_a_certificate_of_our_name(node: Nodus, site: Site) -> None:
     ae = AE("CT1")
     ae.add_requested_context(Verification)
-    association = ae.associate("127.0.0.1", node.tls_port, ae_title="NODUS", tls_args=(site.client("ct1"), "localhost"))
+    association = keep_answers(
+        ae.associate("127.0.0.1", node.tls_port, ae_title="NODUS", tls_args=(site.client("ct1"), "localhost"))
+    )
     assert association.send_c_echo().Status == 0x0000
     association.release()
 

@@ -11,6 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.sop_class import Verification
 
+from node.dicom.answers import keep_answers
 from node.dicom.users import UsersFile
 from node.domain import passcode
 from node.errors import SettingsError
@@ -68,7 +69,7 @@ def call(
         items.append(item)
     tls = None if plain else (site.client(certificate), "localhost")
     port = node.dicom_port if plain else node.tls_port
-    association = ae.associate("127.0.0.1", port, ae_title="NODUS", ext_neg=items, tls_args=tls)
+    association = keep_answers(ae.associate("127.0.0.1", port, ae_title="NODUS", ext_neg=items, tls_args=tls))
     if association.is_established:
         assert association.send_c_echo().Status == 0x0000
         association.release()
@@ -131,7 +132,8 @@ def count(node: Nodus) -> int:
 def test_a_token_that_is_old_or_for_others_or_of_others_is_none(
     node: Nodus, site: Site, claims: dict[str, str]
 ) -> None:
-    assert call(node, site, (TOKEN, token(site, **claims), b"")).is_rejected  # type: ignore[arg-type]
+    refused = call(node, site, (TOKEN, token(site, **claims), b""))  # type: ignore[arg-type]
+    assert refused.is_rejected, (vars(refused), node.log()[-3000:])
 
 
 def test_a_token_without_a_signature_is_none(node: Nodus, site: Site) -> None:

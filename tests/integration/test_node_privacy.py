@@ -10,6 +10,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from node.catalog import tables
+from node.dicom.answers import keep_answers
 from node.domain.peers import Destination
 from tests.flow import Flow
 from tests.hooks import Hook
@@ -33,7 +34,7 @@ def ask_for_the_patient(node: Nodus) -> None:
     identifier.update({keyword: PATIENT[keyword] for keyword in KEYS})
     ae = AE("FINDER")
     ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
-    association = ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS")
+    association = keep_answers(ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS"))
     list(association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
     association.release()
 

@@ -11,6 +11,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from node.catalog import jobs, tables
+from node.dicom.answers import keep_answers
 from node.domain.study import Completeness
 from tests.flow import Flow
 from tests.sender import send
@@ -160,7 +161,7 @@ def ask(node: Nodus, identifier: Dataset) -> list[tuple[int, Dataset | None]]:
     """Status and answer of each response; findscu cannot be given values for private keys."""
     ae = AE("FINDER")
     ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
-    association = ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS")
+    association = keep_answers(ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS"))
     try:
         found = association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind)
         return [(status.Status, answer) for status, answer in found]

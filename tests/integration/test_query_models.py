@@ -16,6 +16,7 @@ from pynetdicom.sop_class import (
 )
 
 from node.catalog import tables
+from node.dicom.answers import keep_answers
 from node.domain.study import Completeness
 from tests.flow import Flow
 from tests.retrieving import find, identifier
@@ -92,7 +93,7 @@ def ask(
     extended = SOPClassExtendedNegotiation()
     extended.sop_class_uid, extended.service_class_application_information = model, negotiated or b"\0"
     items: Sequence[SOPClassExtendedNegotiation] = [extended] if negotiated else []
-    association = ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS", ext_neg=list(items))
+    association = keep_answers(ae.associate("127.0.0.1", node.dicom_port, ae_title="NODUS", ext_neg=list(items)))
     assert association.is_established
     try:
         return [(status.Status, answer) for status, answer in association.send_c_find(asked, model)]

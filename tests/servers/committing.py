@@ -16,6 +16,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from node.dicom.answers import keep_answers
 from node.dicom.contexts import RESULT_SOP_CLASSES
 
 
@@ -43,7 +44,7 @@ def tell(port: int, ae_title: str, told: Dataset, event_type: int = 1, role: boo
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     ae.add_requested_context(StorageCommitmentPushModel)
     roles = [build_role(StorageCommitmentPushModel, scp_role=True)] if role else []
-    association = ae.associate("127.0.0.1", port, ae_title="NODUS", ext_neg=roles)
+    association = keep_answers(ae.associate("127.0.0.1", port, ae_title="NODUS", ext_neg=roles))
     if not association.is_established:
         return None
     answer, _ = association.send_n_event_report(
@@ -61,7 +62,7 @@ def ask(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     ae.add_requested_context(StorageCommitmentPushModel)
     wanted = [build_role(StorageCommitmentPushModel, *map(bool, roles))] if roles else []
-    association = ae.associate("127.0.0.1", port, ae_title="NODUS", ext_neg=wanted)
+    association = keep_answers(ae.associate("127.0.0.1", port, ae_title="NODUS", ext_neg=wanted))
     answer, _ = association.send_n_action(
         told if told is not None else information("1.2.3", {"1.2.4": RESULT_SOP_CLASSES[0]}), action_type,
         StorageCommitmentPushModel, StorageCommitmentPushModelInstance,

@@ -6,6 +6,8 @@ from pydicom import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import InstanceAvailabilityNotification, ModalityPerformedProcedureStep
 
+from node.dicom.answers import keep_answers
+
 SECRET = "Sentinel^Patient"
 
 
@@ -66,7 +68,7 @@ def tell(port: int, *messages: tuple[str, Dataset, str], aet: str = "CT1") -> li
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     ae.add_requested_context(ModalityPerformedProcedureStep)
     ae.add_requested_context(InstanceAvailabilityNotification)
-    association = ae.associate("127.0.0.1", port, ae_title="NODUS")
+    association = keep_answers(ae.associate("127.0.0.1", port, ae_title="NODUS"))
     assert association.is_established
     statuses = []
     for what, dataset, uid in messages:

@@ -26,6 +26,7 @@ from pynetdicom.sop_class import (
     UnifiedProcedureStepWatch,
 )
 
+from node.dicom.answers import keep_answers
 from tests.servers.processes import answers, free_port, running
 from tests.sites import Site
 
@@ -102,7 +103,7 @@ def _manage(port: int, ae_title: str) -> None:
     ae = AE(ae_title)
     for each in (UnifiedProcedureStepPush, UnifiedProcedureStepPull, UnifiedProcedureStepWatch):
         ae.add_requested_context(each)
-    association = ae.associate("127.0.0.1", port, ae_title="NODUS")
+    association = keep_answers(ae.associate("127.0.0.1", port, ae_title="NODUS"))
     assert association.is_established
     said = []
     for operation, uid, data, kind in json.load(sys.stdin):
