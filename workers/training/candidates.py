@@ -17,6 +17,7 @@ from workers.networks.patches import Line, Lines, sample
 from workers.training.compose import Bank, compose
 from workers.training.patch import Ball, Patch
 from workers.training.real import RealNodule
+from workers.training.targets import FINE
 
 EDGE = 120
 """Voxels of a composed patch at 1 mm."""
@@ -82,7 +83,7 @@ def from_patch(patch: Patch, network: NodeNet, config: ClassifierConfig, rng: np
     line = Line(0.0, step, int(patch.hu.shape[0] / step) // 16 * 16)
     peaks = find_peaks(network, sample(patch.hu, (line, line, line)), LEAST_SCORE)
     samples: list[Sample] = []
-    missed = [ball for ball in patch.balls if ball.visible and 3.5 <= ball.diameter_mm <= 90]
+    missed = [ball for ball in patch.balls if ball.visible and FINE.smallest_mm <= ball.diameter_mm <= 90]
     for peak in peaks[: 3 * FROM_ONE_PATCH]:
         at = np.array(peak.center_zyx) * step
         hit = _label(patch, at)
@@ -102,7 +103,7 @@ def _label(patch: Patch, at: NDArray[np.float64]) -> Ball | bool | None:
     for ball in patch.balls:
         distance = float(np.linalg.norm(at - ball.center_zyx)) * patch.spacing_mm
         if distance <= max(ball.diameter_mm / 2, 2.5):
-            return ball if ball.visible and ball.diameter_mm >= 3.5 else None
+            return ball if ball.visible and ball.diameter_mm >= FINE.smallest_mm else None
         if distance < ball.diameter_mm / 2 + 6:
             return None
     index = np.rint(at).astype(int)

@@ -11,11 +11,12 @@ from scipy import ndimage
 
 from workers.networks.patches import Line, Lines, filtered, sample
 from workers.phantom.grid import gaussian_weights, linear_weights, slab_weights
-from workers.phantom.nodules import Attachment
+from workers.phantom.nodules import Attachment, random_diameter
 from workers.training.backgrounds import Background
 from workers.training.insert import insert_drawn, insert_real
 from workers.training.patch import Ball, Patch, Plan
 from workers.training.real import RealNodule
+from workers.training.targets import FINE
 
 Image = NDArray[np.float32]
 
@@ -26,9 +27,11 @@ class Mix:
 
     empty: float = 0.15
     real_background: float = 0.5
-    drawn_in_phantom: float = 0.4
+    drawn_in_phantom: float = 0.6
     """A nodule in a phantom is drawn rather than real."""
-    drawn_in_real: float = 0.15
+    drawn_in_real: float = 0.25
+    as_common: float = 0.5
+    """A drawn nodule has a diameter as they are common; the others are larger, so that few of those are too few."""
     context: float = 0.3
     """A real nodule brings its whole surroundings along."""
     mass: float = 0.1
@@ -155,10 +158,16 @@ def _source(bank: Bank, sharp: bool, rng: np.random.Generator) -> tuple[RealNodu
     mass = rng.random() < bank.mix.mass
     target = float(np.exp(rng.uniform(np.log(24), np.log(85))))
     if drawn:
-        return "drawn", target if mass else float(4 * (32 / 4) ** rng.beta(1.1, 1.9))
+        return "drawn", target if mass else _drawn_mm(bank.mix, rng)
     large = [nodule for nodule in bank.nodules if nodule.diameter_mm >= 12] if mass else bank.nodules
     nodule = large[int(rng.integers(len(large)))]
     return nodule, target if mass else nodule.diameter_mm * float(np.exp(rng.normal(0, 0.15)))
+
+
+def _drawn_mm(mix: Mix, rng: np.random.Generator) -> float:
+    if rng.random() < mix.as_common:
+        return random_diameter(FINE.smallest_mm, FINE.largest_mm, rng)
+    return float(4 * (32 / 4) ** rng.beta(1.1, 1.9))
 
 
 def attached(nodule: RealNodule) -> bool:

@@ -24,7 +24,7 @@ class Scale:
     """Cells within this, or 0.22 d, tell offset and diameter."""
 
 
-FINE = Scale(FINE_STRIDE, 3.5, 32.0, 2.5, 4.4)
+FINE = Scale(FINE_STRIDE, 3.0, 32.0, 2.5, 4.4)
 COARSE = Scale(COARSE_STRIDE, 22.0, 120.0, 6.0, 9.0)
 
 
