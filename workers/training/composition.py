@@ -14,14 +14,12 @@ from workers.networks.composition import Composition, CompositionConfig
 from workers.segment import segment
 from workers.training.progress import Report
 from workers.training.real import RealNodule
+from workers.training.window import in_quiet_lung
 from workers.volume import Mask, Volume
 
 CONFIG = CompositionConfig()
 PENALTY = 0.03
 """On the squared weights: chosen among 0.003, 0.01 and 0.03 by the same folds that are reported."""
-QUIET_MM = 12.0
-"""Lung without anything in it, before the first and behind the last slice of a nodule."""
-LUNG_HU, USUAL_LUNG_HU, NOISE_HU = -500, -850.0, 25.0
 CENTER_ERROR, DIAMETER_ERROR = 0.08, 0.15
 """Of a detector, relative to the diameter: standard deviations."""
 
@@ -49,12 +47,7 @@ def seen_by_the_chain(nodules: Sequence[RealNodule], seed: int, report: Report) 
 def outlined(nodule: RealNodule, rng: np.random.Generator) -> tuple[Volume, Mask]:
     """A nodule in its own slices, quiet lung above and below, and the segmenter's mask of it."""
     spacing = np.array(nodule.spacing_zyx_mm)
-    quiet = max(2, int(np.ceil(QUIET_MM / spacing[0])))
-    lung = nodule.hu[nodule.hu < LUNG_HU]
-    level = float(np.median(lung)) if lung.size else USUAL_LUNG_HU
-    depth, height, width = nodule.hu.shape
-    hu = np.clip(rng.normal(level, NOISE_HU, (depth + 2 * quiet, height, width)), -1024, 0).astype(np.int16)
-    hu[quiet : quiet + depth] = nodule.hu
+    hu, quiet = in_quiet_lung(nodule, rng)
     affine = np.zeros((4, 4))
     affine[[2, 1, 0], [0, 1, 2]], affine[3, 3] = spacing, 1
     volume = Volume(hu, nodule.spacing_zyx_mm, affine, ())

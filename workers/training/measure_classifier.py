@@ -21,6 +21,10 @@ from workers.training.compose import Bank
 from workers.training.crowded import Chest, crowded
 from workers.training.measure_detector import SEED, froc_figures, peaks_in
 from workers.training.progress import Report
+from workers.training.real import RealNodule
+from workers.training.window import window
+
+CLEAR_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,31 @@ def measure_classifier(detector: NodeNet, classifier: Classifier, bank: Bank, re
         looked = [look_at(detector, classifier, chest) for chest in chests]
         if chests:
             figures.extend(_figures(chests, looked, f"held-out LIDC nodules put into {where}", report))
-    return tuple(figures)
+    return (*figures, *_outscoring(detector, classifier, bank.nodules, report))
+
+
+def _outscoring(
+    detector: NodeNet, classifier: Classifier, nodules: Sequence[RealNodule], report: Report
+) -> list[Figure]:
+    """How often nothing in the 6 cm around a nodule is more like one."""
+    chests = [window(nodule, np.random.default_rng([SEED, number, 8])) for number, nodule in enumerate(nodules)]
+    won = sum(_is_first(chest, look_at(detector, classifier, chest)) for chest in chests)
+    if not chests:
+        return []
+    n, on = len(chests), "held-out LIDC nodules in their own slices, quiet lung beyond; detector and classifier"
+    figure = Figure("nodule has the highest score of its surroundings", won / n, wilson(won, n), n, on)
+    report(f"{figure.name} {figure.value:.3f} (n {n})")
+    return [figure]
+
+
+def _is_first(chest: Chest, looked: Sequence[Looked]) -> bool:
+    """Whether the nodule was found, and by a higher score than all that is farther from its rim than `CLEAR_MM`."""
+    (truth,) = chest.truths
+    away = [float(np.linalg.norm(np.subtract(one.center_xyz, truth.center_lps_mm))) for one in looked]
+    scores = [combined_score(one.detector_score, one.logit) for one in looked]
+    radius = truth.diameter_mm / 2
+    own = max((score for score, mm in zip(scores, away, strict=True) if mm <= radius), default=0.0)
+    return own > max((score for score, mm in zip(scores, away, strict=True) if mm > radius + CLEAR_MM), default=0.0)
 
 
 def _chests(bank: Bank, backgrounds: Sequence[Background]) -> list[Chest]:
