@@ -148,6 +148,7 @@ def train(**order: Any) -> None:
 @click.option("--truth", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Nodules of FOLDER, csv.")
 @click.option("--phantoms", type=click.IntRange(1), help="How many phantoms, from --seed on.")
 @click.option("--luna16", type=FOLDER, help="Folder of LUNA16: subset*/ and both annotations.")
+@click.option("--smallest", type=click.FloatRange(0), default=0.0, help="Nodules below, in mm, count for nothing.")
 @click.option("--seed", type=int, default=3000, show_default=True, help="Of phantoms and of intervals.")
 @click.option("--out", type=FOLDER, default=Path("evaluation"), show_default=True, help="Metrics, plots, card section.")
 @click.option("--json", "as_json", is_flag=True, help="Print what metrics.json holds.")

@@ -11,10 +11,11 @@ from node.errors import SettingsError
 from tests.builders import ct_series, write_series
 from tests.conftest import Typed
 from tests.mhd import write_mhd
+from workers.assessment.compare import compare
 from workers.assessment.folder import folder_source
 from workers.assessment.phantoms import mixed, phantom_source
 from workers.assessment.report import Report
-from workers.assessment.run import Order, assess
+from workers.assessment.run import Order, assess, counting
 from workers.phantom import Phantom, Spec, chest
 from workers.phantom.seeds import TRAINING_SEEDS, took_part
 
@@ -51,6 +52,24 @@ def test_a_phantom_is_read_and_measured_and_everything_is_written(measured: tupl
     assert hit.hd95_mm is not None and hit.hd95_mm < 5
     assert result.groups["slice thickness"] == "1.25 to 2.5 mm"
     assert json.loads((out / "metrics.json").read_text())["command"] == "nodus evaluate --phantoms 1 --seed 11"
+
+
+def test_nodules_below_the_smallest_diameter_are_neither_right_nor_wrong(measured: tuple[Report, Path]) -> None:
+    (scan,) = phantom_source(1, 11, tiny).scans
+    diameters = sorted(nodule.truth.diameter_mm for nodule in scan.nodules)
+    kept = counting(scan, diameters[1])
+    assert [nodule.truth.counts for nodule in kept.nodules].count(False) == 1
+    assert [one.diameter_mm for one in compare(kept).nodules] == [
+        nodule.truth.diameter_mm for nodule in scan.nodules if nodule.truth.diameter_mm >= diameters[1]
+    ]
+    every, fewer = measured[0].metrics.results[0].matched, compare(kept).matched
+    assert len(fewer.false_positives) <= len(every.false_positives)  # a hit of the small one is no false positive
+
+
+def test_the_smallest_diameter_stands_in_the_command_and_in_what_is_told(tmp_path: Path) -> None:
+    report = assess(phantom_source(1, 11, tiny), Order(1, None, None, None, 11, tmp_path, 10.5))
+    assert report.command == "nodus evaluate --phantoms 1 --smallest 10.5 --seed 11"
+    assert "nodules of 10.5 mm and more" in report.on
 
 
 def test_scores_below_the_shipped_threshold_are_kept(measured: tuple[Report, Path]) -> None:

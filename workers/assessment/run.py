@@ -1,7 +1,7 @@
 """One command to one folder of numbers: scans read, compared, measured, told."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node.errors import SettingsError
@@ -14,7 +14,7 @@ from workers.assessment.metrics import metrics_of
 from workers.assessment.phantoms import phantom_source
 from workers.assessment.progress import progress
 from workers.assessment.report import Report
-from workers.assessment.scan import Source
+from workers.assessment.scan import Scan, Source
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,17 @@ class Order:
     luna16: Path | None
     seed: int
     out: Path
+    smallest: float = 0.0
+    """Nodules below so many mm are neither right nor wrong."""
 
     @property
     def command(self) -> str:
         """The command that measures the same again."""
-        if self.phantoms:
-            return f"nodus evaluate --phantoms {self.phantoms} --seed {self.seed}"
-        return f"nodus evaluate {'--luna16 DIR' if self.luna16 else 'FOLDER --truth CSV'} --seed {self.seed}"
+        what = (
+            f"--phantoms {self.phantoms}" if self.phantoms else "--luna16 DIR" if self.luna16 else "FOLDER --truth CSV"
+        )
+        floor = f" --smallest {self.smallest:g}" if self.smallest else ""
+        return f"nodus evaluate {what}{floor} --seed {self.seed}"
 
 
 def evaluate(order: Order) -> Report:
@@ -65,13 +69,24 @@ def assess(source: Source, order: Order) -> Report:
     order.out.mkdir(parents=True, exist_ok=True)
     models = pipeline.models()
     with progress(source.count) as tell:
-        results = [_told(compare(scan), tell) for scan in source.scans]
-    report = Report(metrics_of(results, order.seed), source.on, order.command, models, source.notes)
+        results = [_told(compare(counting(scan, order.smallest)), tell) for scan in source.scans]
+    on = f"{source.on}; nodules of {order.smallest:g} mm and more" if order.smallest else source.on
+    report = Report(metrics_of(results, order.seed), on, order.command, models, source.notes)
     (order.out / "metrics.json").write_text(report.json())
     (order.out / "card.md").write_text(report.markdown())
-    draw_froc(report.metrics.froc, source.on, order.out / "froc.png")
-    draw_reliability(report.metrics.reliability, source.on, order.out / "reliability.png")
+    draw_froc(report.metrics.froc, on, order.out / "froc.png")
+    draw_reliability(report.metrics.reliability, on, order.out / "reliability.png")
     return report
+
+
+def counting(scan: Scan, smallest_mm: float) -> Scan:
+    """The scan with its nodules below a diameter made irrelevant findings, as LUNA16 does with those below 3 mm."""
+    large = [nodule.truth.counts and nodule.truth.diameter_mm >= smallest_mm for nodule in scan.nodules]
+    nodules = [
+        replace(nodule, truth=replace(nodule.truth, counts=counts))
+        for nodule, counts in zip(scan.nodules, large, strict=True)
+    ]
+    return replace(scan, nodules=tuple(nodules))
 
 
 def _told(result: Result, tell: Callable[[str], None]) -> Result:
