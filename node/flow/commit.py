@@ -69,6 +69,13 @@ class Questions(Protocol):
 Connect = Callable[[Destination, Callable[[str, str, Report], int]], AbstractContextManager[Questions]]
 
 
+def look_up(questions: Questions, references: Sequence[Reference]) -> Report:
+    """What a destination says by C-FIND that it has. Raises PeerFailed."""
+    has = {each.sop_instance_uid: questions.has(each) for each in references}
+    kept = tuple(uid for uid, found in has.items() if found)
+    return Report("", kept, tuple((uid, NO_SUCH_INSTANCE) for uid, found in has.items() if not found))
+
+
 @dataclass(frozen=True)
 class Confirming:
     """What asking one destination needs."""
@@ -152,14 +159,12 @@ class Confirming:
         """By C-FIND: what it has."""
         row_id = self._enter(claim, Proof.FIND, None, CommitmentState.ASKED)
         try:
-            has = {each.sop_instance_uid: questions.has(each) for each in claim.references}
+            found = look_up(questions, claim.references)
         except PeerFailed as error:
             self._ended(row_id, CommitmentState.UNANSWERED, str(error), pause(claim.history.asks + 1, *self._pace))
             raise
-        kept = tuple(uid for uid, found in has.items() if found)
-        missing = tuple((uid, NO_SUCH_INSTANCE) for uid, found in has.items() if not found)
         with self.catalog.writing() as session:
-            take(session, commitments.of_id(session, row_id), Report("", kept, missing), self.now())
+            take(session, commitments.of_id(session, row_id), found, self.now())
 
     def _enter(
         self, claim: Claim, proof: Proof, transaction_uid: str | None, state: CommitmentState, error: str = ""

@@ -29,6 +29,7 @@ from node.domain.forwarding import Image
 from node.domain.peers import Destination
 from node.errors import BadInput, PeerFailed
 from node.flow import forward_commit
+from node.flow.destinations import doubted
 from node.flow.loop import HANGS_AFTER_S, Loop, goes_on
 from node.headers import data_set_digest
 from node.headers.recoding import Recoder, can_recode
@@ -102,6 +103,7 @@ class Forwarding:
                     self._write(stored)
                     images = [each for each in self._next() if each.kind in sending.kinds]
         except PeerFailed as error:
+            doubted(self.catalog, self.to.destination, error)
             self._write(stored)
             self._failed(under_way, None, str(error))
             return False

@@ -18,7 +18,6 @@ from node.dicom.store_scu import Patience
 from node.domain.audit import Detail, Event, EventKind, EventOutcome
 from node.domain.breaker import BreakerState
 from node.domain.commitment import (
-    NO_SUCH_INSTANCE,
     NOT_OFFERED,
     Proof,
     Report,
@@ -33,7 +32,8 @@ from node.domain.reception import CommitmentReported
 from node.domain.uids import fresh_uid
 from node.errors import PeerFailed
 from node.flow import commit
-from node.flow.commit import OFFERS_NEITHER, Connect, Questions
+from node.flow.commit import OFFERS_NEITHER, Connect, Questions, look_up
+from node.flow.destinations import doubted
 from node.flow.loop import HANGS_AFTER_S, Loop, goes_on
 from node.settings import Settings
 
@@ -70,6 +70,7 @@ class ConfirmingImages:
                     asked, claim = asked + 1, self._next()
                 questions.wait()
         except PeerFailed as error:
+            doubted(self.catalog, self.to.destination, error)
             if claim is not None:
                 self._failed(claim, str(error), pause(claim.asks + 1, *self._pace))
             return False
@@ -111,12 +112,10 @@ class ConfirmingImages:
 
     def _looks(self, questions: Questions, claim: ImageClaim) -> None:
         """By C-FIND: what it has."""
-        has = {each.sop_instance_uid: questions.has(each) for each in claim.references}
-        kept = tuple(uid for uid, found in has.items() if found)
-        missing = tuple((uid, NO_SUCH_INSTANCE) for uid, found in has.items() if not found)
+        found = look_up(questions, claim.references)
         with self.catalog.writing() as session:
             rows = forward_commitments.of_claim(session, claim)
-            _take(session, rows, Report("", kept, missing), Proof.FIND, self.now())
+            _take(session, rows, found, Proof.FIND, self.now())
 
     def _failed(self, claim: ImageClaim, reason: str, wait: timedelta) -> None:
         log.warning("a destination could not be asked for images", extra={"reason": reason})

@@ -125,5 +125,5 @@ def loops(settings: Settings, catalog: Catalog) -> list[Loop]:
     archive, title = settings.archive, settings.ae_title
     if archive is None:
         return []
-    fetching = Fetching(catalog, title, archive.ae_title, asks(settings, archive), lambda: datetime.now(UTC))
+    fetching = Fetching(catalog, title, archive.ae_title, asks(settings, catalog, archive), lambda: datetime.now(UTC))
     return [Loop("missing", fetching.step, EVERY_S)]

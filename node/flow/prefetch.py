@@ -1,11 +1,10 @@
 """Study to be read to an earlier exam of its patient: an archive is asked, and what it sends is kept, not read."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -20,6 +19,7 @@ from node.domain.eligibility import CHEST_WORDS, OTHER_BODY_PARTS
 from node.domain.prefetch import ArchivedStudy, Fetch, Wanted
 from node.domain.prior import Person, days_between, is_same_person
 from node.errors import PeerFailed
+from node.flow.destinations import doubted
 from node.flow.loop import Loop, goes_on
 from node.settings import Settings
 from node.settings.priors import ArchiveSettings
@@ -148,10 +148,22 @@ class Prefetch:
         audit.append(session, Event(EVENTS[then], failed, study_instance_uid=uid, detail=said))
 
 
-def asks(settings: Settings, archive: ArchiveSettings) -> Callable[[], AbstractContextManager[archive_scu.Archive]]:
+def asks(
+    settings: Settings, catalog: Catalog, archive: ArchiveSettings
+) -> Callable[[], AbstractContextManager[archive_scu.Archive]]:
     """Associates with an archive, whatever it is asked for."""
-    patience = Patience(archive.connect_timeout_s, archive.wait_s)
-    return partial(archive_scu.connected, settings.ae_title, patience, archive.destination(settings.secured))
+    patience, to = Patience(archive.connect_timeout_s, archive.wait_s), archive.destination(settings.secured)
+
+    @contextmanager
+    def call() -> Iterator[archive_scu.Archive]:
+        try:
+            with archive_scu.connected(settings.ae_title, patience, to) as asked:
+                yield asked
+        except PeerFailed as error:
+            doubted(catalog, to, error)
+            raise
+
+    return call
 
 
 def prior_wait(settings: Settings) -> timedelta:
@@ -164,5 +176,5 @@ def prior_loops(settings: Settings, catalog: Catalog, then: Loop) -> list[Loop]:
     archive, title = settings.archive, settings.ae_title
     if archive is None or not prior_wait(settings):
         return []
-    asking = Prefetch(catalog, title, archive.ae_title, asks(settings, archive), settings.priors.max_age_days)
+    asking = Prefetch(catalog, title, archive.ae_title, asks(settings, catalog, archive), settings.priors.max_age_days)
     return [Loop("prefetch", asking.step, EVERY_S, then=[then])]

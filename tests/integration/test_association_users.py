@@ -132,7 +132,7 @@ def count(node: Nodus) -> int:
 def test_a_token_that_is_old_or_for_others_or_of_others_is_none(
     node: Nodus, site: Site, claims: dict[str, str]
 ) -> None:
-    refused = call(node, site, (TOKEN, token(site, **claims), b""))  # type: ignore[arg-type]
+    refused = call(node, site, (TOKEN, token(site, **claims), b""))
     assert refused.is_rejected, (vars(refused), node.log()[-3000:])
 
 

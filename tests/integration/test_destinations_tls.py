@@ -17,7 +17,11 @@ from node.dicom.contexts import RESULT_SOP_CLASSES
 from node.domain.commitment import Proof, Reference, Report
 from node.domain.peers import Destination, Secured
 from node.errors import NotTrusted, PeerFailed
+from node.flow.prefetch import asks
+from node.settings import Settings
+from node.settings.priors import ArchiveSettings
 from tests.deliveries import analyse_by_hand, finish_by_hand
+from tests.sender import send
 from tests.servers import HASTY, eventually, free_port, nodus, orthanc, storescp
 from tests.servers.committing import committing_pacs
 from tests.sites import Site
@@ -154,6 +158,23 @@ def test_results_reach_a_pacs_over_tls_and_one_that_is_not_it_is_a_security_aler
             answers = {each["ae_title"]: each["answer"] for each in node.json("destinations", "echo", code=1)}
             assert answers["PACS"] == "ok"
             assert "another name" in answers["BAD"]
+
+
+def test_who_is_not_the_archive_or_the_destination_of_images_is_a_security_alert(site: Site, tmp_path: Path) -> None:
+    rules = [{"name": "all", "pipeline": "store", "forward": ["BAD"]}]
+    with storescp(tmp_path / "bad", *site.dcmtk("elsewhere")) as bad:
+        there = {"host": "localhost", "port": bad.port, "tls": True}
+        places = [{**there, "ae_title": "BAD", "results": []}]
+        with nodus(tmp_path / "data", senders=HASTY, rules=rules, **site.settings(destinations=places)) as node:
+            send(node.dicom_port, Series("to nobody").payloads())
+            (alert,) = eventually(lambda: node.audit("security alert")[:1])
+            assert (alert.actor, "another name" in alert.detail) == ("BAD", True)
+            archive = ArchiveSettings.model_validate({**there, "ae_title": "ARCHIVE"})
+            ours = Settings.model_validate({"ae_title": "NODUS", **site.settings()})
+            with pytest.raises(NotTrusted), asks(ours, node.catalog, archive)():
+                pass
+            assert [each.actor for each in node.audit("security alert")][-1] == "ARCHIVE"
+            assert bad.files() == []
 
 
 def test_orthanc_sends_images_and_gets_results_over_tls(site: Site, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Refusing:
 
 def step(flow: Flow, port: int, at: datetime) -> bool:
     there = ArchiveSettings(ae_title="ARCHIVE", host="127.0.0.1", port=port, wait_s=55)
-    connect = asks(Settings(ae_title="NODUS"), there)
+    connect = asks(Settings(ae_title="NODUS"), flow.catalog, there)
     return Fetching(flow.catalog, "NODUS", "ARCHIVE", connect, lambda: at).step()
 
 
