@@ -1,4 +1,4 @@
-"""A patch around one candidate to: nodule or not, by what lies in its middle."""
+"""A patch around one candidate to: nodule or not."""
 
 from dataclasses import dataclass
 
@@ -40,20 +40,14 @@ class Classifier(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(2, config.widths, config.blocks)
+        self.pool = nn.AdaptiveAvgPool3d(1)
         self.drop = nn.Dropout(config.dropout)
-        self.out = nn.Linear(sum(config.widths[1:]) + config.widths[3] + 1, 1 + len(config.types))
+        self.out = nn.Linear(2 * config.widths[3] + 1, 1 + len(config.types))
 
     def forward(self, patch: Tensor, log_diameter: Tensor) -> Tensor:
-        levels = self.encoder(patch)[1:]  # (n, w, z/4 .. z/16, ...)
-        middles = [_middle(level).mean(dim=(2, 3, 4)) for level in levels]  # (n, w) each
-        around = levels[-1].mean(dim=(2, 3, 4))  # (n, w3)
+        top = self.encoder(patch)[-1]  # (n, w3, z/16, y/16, x/16)
+        mean, peak = self.pool(top).flatten(1), top.amax(dim=(2, 3, 4))  # (n, w3) each
         seen = torch.cat(
-            [self.drop(torch.cat([*middles, around], dim=1)), log_diameter[:, None].to(around.dtype)], dim=1
-        )
+            [self.drop(mean), self.drop(peak), log_diameter[:, None].to(mean.dtype)], dim=1
+        )  # (n, 2 w3 + 1)
         return self.out(seen)  # (n, 1 + types): nodule logit, type logits
-
-
-def _middle(level: Tensor) -> Tensor:
-    """The cells around the candidate: one along each axis where their number is odd, else two."""
-    z, y, x = (slice((n - 1) // 2, n // 2 + 1) for n in level.shape[2:])
-    return level[:, :, z, y, x]
