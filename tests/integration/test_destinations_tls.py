@@ -173,7 +173,7 @@ def test_who_is_not_the_archive_or_the_destination_of_images_is_a_security_alert
             ours = Settings.model_validate({"ae_title": "NODUS", **site.settings()})
             with pytest.raises(NotTrusted), asks(ours, node.catalog, archive)():
                 pass
-            assert [each.actor for each in node.audit("security alert")][-1] == "ARCHIVE"
+            assert "ARCHIVE" in {each.actor for each in node.audit("security alert")}
             assert bad.files() == []
 
 

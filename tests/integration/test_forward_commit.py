@@ -13,7 +13,7 @@ from node.domain.peers import Destination
 from node.domain.promise import AWAITED_FOR
 from node.domain.reception import CommitmentReported
 from node.domain.retention import Retention
-from node.errors import PeerFailed
+from node.errors import NotTrusted, PeerFailed
 from node.flow import forward_commit
 from node.flow.forward_commit import ConfirmingImages
 from node.spool import Spool
@@ -121,6 +121,14 @@ def test_an_archive_that_is_away_or_does_not_want_to_be_asked_is_asked_later(sit
     site.clock.goes_on(2 * 24 * 3600)
     site.ask()
     assert site.states() == ["delivered"] * 4
+
+
+def test_an_archive_that_does_not_prove_who_it_is_is_asked_later_and_is_a_security_alert(site: Asked) -> None:
+    site.pacs.answers = [NotTrusted("its certificate is another's")]
+    assert not site.ask()
+    assert site.states() == ["delivered"] * 4
+    (alert,) = site.flow.audit("security alert")
+    assert (alert.actor, "another's" in alert.detail) == ("ARCHIVE", True)
 
 
 def test_who_offers_no_commitment_is_asked_by_find_and_believed_at_the_second_no(site: Asked) -> None:

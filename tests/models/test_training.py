@@ -17,9 +17,11 @@ from workers.training.compose import Bank, Mix, compose, thick_slices
 from workers.training.crowded import _around
 from workers.training.loop import Run, Training
 from workers.training.make import Order, make
+from workers.training.measure_classifier import Looked, is_first
 from workers.training.patch import Ball, Patch
 from workers.training.real import KEPT_FOR_TESTS, RealNodule, held_out, read_nodules
 from workers.training.targets import COARSE, FINE, maps
+from workers.training.window import window
 
 
 def background(sharp: bool = False) -> Background:
@@ -153,6 +155,39 @@ def test_the_lungs_rim_counts_although_points_are_but_a_sample_of_it() -> None:
     counted = _around(sample.astype(np.int16), shape)
     assert counted[tuple((inside // 4).T)].all()
     assert not counted[0].any()
+
+
+def test_a_nodule_in_its_own_slices_is_where_its_truth_says_and_nothing_counts_outside_them() -> None:
+    chest = window(real_nodule(), np.random.default_rng(0))
+    (truth,) = chest.truths
+    center = np.argwhere(chest.hu > -300).mean(axis=0)
+    assert np.abs(center - np.array(truth.center_lps_mm[::-1])).max() < 0.7
+    away = np.array([[0, 0, 0], [-12, 0, 0], [12, 0, 0]])  # its slices reach 5 mm up and down
+    assert chest.counts(center + away).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("others", "first"),
+    [
+        ([], True),
+        ([(20.0, 0.5)], True),
+        ([(20.0, 0.7)], False),
+        ([(7.0, 0.7)], True),  # within 8 mm of its rim: nobody's
+        ([(14.0, 0.7)], False),
+    ],
+)
+def test_a_nodule_is_first_where_nothing_away_from_it_has_a_higher_score(
+    others: list[tuple[float, float]], first: bool
+) -> None:
+    chest = window(real_nodule(), np.random.default_rng(0))
+    x, y, z = chest.truths[0].center_lps_mm
+
+    def at(mm: float, score: float) -> Looked:
+        return Looked((x + mm, y, z), score, float(np.log(score / (1 - score))))
+
+    found = [at(*each) for each in others]
+    assert is_first(chest, [*found, at(2.0, 0.6)]) is first
+    assert not is_first(chest, found)
 
 
 def test_a_card_says_what_made_the_model_what_it_measured_and_what_it_is_not(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Mix:
     """A nodule in a phantom is drawn rather than real."""
     drawn_in_real: float = 0.25
     as_common: float = 0.5
-    """A drawn nodule has a diameter as they are common; the others are larger, so that few of those are too few."""
+    """A drawn nodule has a diameter as common as in LUNA16; the others are larger, which that makes too rare."""
     context: float = 0.3
     """A real nodule brings its whole surroundings along."""
     mass: float = 0.1

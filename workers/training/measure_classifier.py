@@ -25,6 +25,7 @@ from workers.training.real import RealNodule
 from workers.training.window import window
 
 CLEAR_MM = 8.0
+"""From a nodule's rim: what is nearer may be a part of it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def _outscoring(
 ) -> list[Figure]:
     """How often nothing in the 6 cm around a nodule is more like one."""
     chests = [window(nodule, np.random.default_rng([SEED, number, 8])) for number, nodule in enumerate(nodules)]
-    won = sum(_is_first(chest, look_at(detector, classifier, chest)) for chest in chests)
+    won = sum(is_first(chest, look_at(detector, classifier, chest)) for chest in chests)
     if not chests:
         return []
     n, on = len(chests), "held-out LIDC nodules in their own slices, quiet lung beyond; detector and classifier"
@@ -61,7 +62,7 @@ def _outscoring(
     return [figure]
 
 
-def _is_first(chest: Chest, looked: Sequence[Looked]) -> bool:
+def is_first(chest: Chest, looked: Sequence[Looked]) -> bool:
     """Whether the nodule was found, and by a higher score than all that is farther from its rim than `CLEAR_MM`."""
     (truth,) = chest.truths
     away = [float(np.linalg.norm(np.subtract(one.center_xyz, truth.center_lps_mm))) for one in looked]
