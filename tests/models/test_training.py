@@ -10,9 +10,12 @@ from torch.utils.data import TensorDataset
 
 from node.errors import SettingsError
 from tests.realdata import DATA, folder
-from workers.networks.nodenet import REFERENCE_DIAMETER_MM
+from workers.networks.classifier import ClassifierConfig
+from workers.networks.nodenet import REFERENCE_DIAMETER_MM, NodeNet, NodeNetConfig
+from workers.training import candidates
 from workers.training.backgrounds import Background
 from workers.training.card import Card, Figure, with_figures, write_card
+from workers.training.classifier import begun_from
 from workers.training.compose import Bank, Mix, compose, thick_slices
 from workers.training.crowded import _around
 from workers.training.loop import Run, Training
@@ -45,6 +48,10 @@ def real_nodule() -> RealNodule:
 def patch_with(*balls: Ball) -> Patch:
     empty = np.full((64, 64, 64), -850, np.float32)
     return Patch(empty, 1.25, list(balls), np.zeros(empty.shape, bool), np.zeros_like(empty))
+
+
+def tiny_detector() -> NodeNet:
+    return NodeNet(NodeNetConfig(widths=(4, 4, 8, 8), blocks=(1, 1, 1, 1), head=8)).eval()
 
 
 class TestTargets:
@@ -164,6 +171,50 @@ def test_a_nodule_in_its_own_slices_is_where_its_truth_says_and_nothing_counts_o
     assert np.abs(center - np.array(truth.center_lps_mm[::-1])).max() < 0.7
     away = np.array([[0, 0, 0], [-12, 0, 0], [12, 0, 0]])  # its slices reach 5 mm up and down
     assert chest.counts(center + away).tolist() == [True, False, False]
+
+
+def test_the_second_look_is_taught_at_what_the_detector_fires_on_around_a_real_nodule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodule = real_nodule()
+    x, y, z = window(nodule, np.random.default_rng(0)).truths[0].center_lps_mm
+    peaks = [
+        (z, y + 1.0, x, 9.0, 0.8),
+        (z, y, x + 20.0, 6.0, 0.7),
+        (z, y + 12.0, x, 6.0, 0.6),  # within 8 mm of its rim: nobody's
+        (z, y, x + 31.0, 6.0, 0.5),  # at the rim of what its slices show
+        (z, y - 2.0, x, 9.0, 0.4),  # a second peak on the nodule
+        (z, y, x - 20.0, 6.0, 0.02),  # too weak for a second look
+    ]
+    monkeypatch.setattr(candidates, "peaks_in", lambda network, chest: peaks)
+    samples = candidates.from_slices(nodule, tiny_detector(), ClassifierConfig(), np.random.default_rng(0))
+    assert [(one.nodule, one.diameter_mm, one.type) for one in samples] == [(True, 9.0, 0), (False, 6.0, -1)]
+    assert [round(1 / (1 + np.exp(-one.detector_logit)), 3) for one in samples] == [0.8, 0.7]
+    middle = len(samples[0].hu) // 2
+    assert samples[0].hu[middle, middle, middle] == pytest.approx(30, abs=40)
+    assert samples[1].hu[middle, middle, middle] == pytest.approx(-870, abs=40)
+
+
+def test_a_nodule_that_the_detector_misses_is_taught_all_the_same() -> None:
+    (only,) = candidates.from_slices(real_nodule(), tiny_detector(), ClassifierConfig(), np.random.default_rng(0))
+    assert only.nodule
+    assert only.diameter_mm == pytest.approx(10, rel=0.5)
+
+
+def test_the_classifier_begins_with_what_the_detector_sees_and_takes_no_notice_of_what_was_scanned() -> None:
+    torch.manual_seed(0)
+    detector = tiny_detector()
+    network = begun_from(detector).eval()
+    theirs, ours = detector.state_dict(), network.state_dict()
+    assert all(
+        torch.equal(ours[key], theirs[key]) for key in ("encoder.levels.3.0.first.0.weight", "merge4.down.weight")
+    )
+    patch = torch.randn(1, 2, 48, 48, 48)
+    other = patch.clone()
+    other[:, 1] = 0
+    assert torch.equal(network(patch, torch.zeros(1)), network(other, torch.zeros(1)))
+    (up,) = (level for level in detector.encoder(patch[:, :1])[-1:])
+    assert torch.allclose(network.encoder(patch)[-1], up, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,21 @@ from workers.networks.classifier import ClassifierConfig
 from workers.networks.nodenet import NodeNet
 from workers.networks.patches import Line, Lines, sample
 from workers.training.compose import Bank, compose
+from workers.training.crowded import peaks_in
 from workers.training.patch import Ball, Patch
 from workers.training.real import RealNodule
 from workers.training.targets import FINE
+from workers.training.window import window
 
 EDGE = 120
 """Voxels of a composed patch at 1 mm."""
 MARGIN = 3
 """Voxels kept around the classifier's patch, for jitter."""
+RIM = 12
+"""Pixels at the rim of a real nodule's slices where nothing is taken from."""
 FROM_ONE_PATCH = 6
+OTHERS = 4
+"""Most false candidates around one real nodule."""
 LEAST_SCORE = 0.03
 UNKNOWN_TYPE = -1
 
@@ -59,8 +65,9 @@ class Mined(Dataset[list[Sample]]):
     def __getitem__(self, index: int) -> list[Sample]:
         torch.set_num_threads(1)
         rng = np.random.default_rng([self.seed, index, 3])
-        if index % 4 == 3 and self.bank.nodules:
-            return from_slices(self.bank.nodules[int(rng.integers(len(self.bank.nodules)))], self.config, rng)
+        if index % 3 == 2 and self.bank.nodules:
+            nodule = self.bank.nodules[int(rng.integers(len(self.bank.nodules)))]
+            return from_slices(nodule, self.network, self.config, rng)
         return from_patch(compose(self.bank, EDGE, 1.0, rng), self.network, self.config, rng)
 
 
@@ -114,12 +121,15 @@ def _label(patch: Patch, at: NDArray[np.float64]) -> Ball | bool | None:
 def _cut(patch: Patch, at: NDArray[np.float64], peak: Peak, kind: str, config: ClassifierConfig) -> Sample:
     spacing = config.spacing_mm(peak.diameter_mm) / patch.spacing_mm
     z, y, x = (Line.around(float(c), spacing, config.patch + 2 * MARGIN) for c in at)
-    logit = float(np.log(peak.score / (1 - peak.score)))
-    return _sample(patch.hu, (z, y, x), kind, peak.diameter_mm, config, logit)
+    return _sample(patch.hu, (z, y, x), kind, peak.diameter_mm, config, _logit(peak.score))
+
+
+def _logit(score: float) -> float:
+    return float(np.log(score / (1 - score)))
 
 
 def _sample(
-    hu: NDArray[np.float32], lines: Lines, kind: str, diameter_mm: float, config: ClassifierConfig, logit: float = 0.0
+    hu: NDArray[np.float32], lines: Lines, kind: str, diameter_mm: float, config: ClassifierConfig, logit: float
 ) -> Sample:
     seen = []
     for line, size in zip(lines, hu.shape, strict=True):
@@ -130,18 +140,51 @@ def _sample(
     return Sample(values, np.array(seen, np.int16), bool(kind), types, diameter_mm, logit)
 
 
-def from_slices(nodule: RealNodule, config: ClassifierConfig, rng: np.random.Generator) -> list[Sample]:
-    """A real nodule in its own slices, and vessels and other blobs there, all cut off alike."""
-    places = [(nodule.center_zyx, nodule.type, nodule.diameter_mm * float(np.exp(rng.normal(0, 0.15))))]
-    places += [(at, "", float(rng.uniform(4, 12))) for at in _blobs(nodule, rng)]
-    samples = []
-    for center, kind, diameter in places:
-        steps = config.spacing_mm(diameter) / np.array(nodule.spacing_zyx_mm)
-        z, y, x = (
-            Line.around(float(c), float(s), config.patch + 2 * MARGIN) for c, s in zip(center, steps, strict=True)
-        )
-        samples.append(_sample(nodule.hu.astype(np.float32), (z, y, x), kind, diameter, config))
-    return samples
+def from_slices(
+    nodule: RealNodule, network: NodeNet, config: ClassifierConfig, rng: np.random.Generator
+) -> list[Sample]:
+    """A real nodule in its own slices, and what else the detector fires on there, all cut off alike.
+
+    Where it fires on little else, bright spots take its place: vessels, most of all.
+    """
+    chest = window(nodule, rng)
+    spacing = np.array(nodule.spacing_zyx_mm)
+    origin = np.array(chest.truths[0].center_lps_mm[::-1]) - nodule.center_zyx * spacing
+    free = _away(nodule)
+    guessed = nodule.diameter_mm * float(np.exp(rng.normal(0, 0.15)))
+    found, others = Peak(_triple(nodule.center_zyx), guessed, LEAST_SCORE), []
+    for z, y, x, diameter, score in reversed(peaks_in(network, chest)):  # best last: it is the one that is kept
+        at = (np.array([z, y, x]) - origin) / spacing
+        peak = Peak(_triple(at), diameter, score)
+        if np.linalg.norm((at - nodule.center_zyx) * spacing) <= nodule.diameter_mm / 2:
+            found = peak
+        elif score >= LEAST_SCORE and free[tuple(np.clip(np.rint(at).astype(int), 0, np.array(free.shape) - 1))]:
+            others.append(peak)
+    others = others[-OTHERS:] or [
+        Peak(_triple(at), float(rng.uniform(4, 12)), LEAST_SCORE) for at in _blobs(nodule, rng)
+    ]
+    return [
+        _cut_slices(nodule, peak, kind, config) for peak, kind in [(found, nodule.type), *((o, "") for o in others)]
+    ]
+
+
+def _triple(at: NDArray[np.float64]) -> tuple[float, float, float]:
+    z, y, x = at.tolist()
+    return z, y, x
+
+
+def _cut_slices(nodule: RealNodule, peak: Peak, kind: str, config: ClassifierConfig) -> Sample:
+    steps = config.spacing_mm(peak.diameter_mm) / np.array(nodule.spacing_zyx_mm)
+    z, y, x = (Line.around(c, float(s), config.patch + 2 * MARGIN) for c, s in zip(peak.center_zyx, steps, strict=True))
+    return _sample(nodule.hu.astype(np.float32), (z, y, x), kind, peak.diameter_mm, config, _logit(peak.score))
+
+
+def _away(nodule: RealNodule) -> NDArray[np.bool_]:
+    """Voxels (z, y, x) that are no part of the nodule for any reader and lie well inside the slices."""
+    inner = np.zeros(nodule.hu.shape, bool)
+    inner[:, RIM:-RIM, RIM:-RIM] = True
+    far: NDArray[np.bool_] = ndimage.distance_transform_edt(~nodule.touched, nodule.spacing_zyx_mm) > 8
+    return far & inner
 
 
 def _blobs(nodule: RealNodule, rng: np.random.Generator) -> list[NDArray[np.float64]]:
@@ -152,10 +195,7 @@ def _blobs(nodule: RealNodule, rng: np.random.Generator) -> list[NDArray[np.floa
     around = ndimage.gaussian_filter(hu, 6.0 / spacing, mode="nearest")
     size = np.maximum(np.rint(6.0 / spacing).astype(int), 1)
     peak = (small == ndimage.maximum_filter(small, size)) & (small > -600) & (around < -550) & (small - around > 150)
-    far = ndimage.distance_transform_edt(~nodule.touched, spacing) > 8
-    inner = np.zeros_like(peak)
-    inner[:, 12:-12, 12:-12] = True
-    found = np.argwhere(peak & far & inner).astype(np.float64)
+    found = np.argwhere(peak & _away(nodule)).astype(np.float64)
     return [found[k] for k in rng.permutation(len(found))[:3]]
 
 

@@ -1,6 +1,6 @@
 """Trains the Classifier on a pool of candidates: nodule or not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,11 +116,25 @@ def loss(network: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     return losses
 
 
+def begun_from(detector: NodeNet) -> Classifier:
+    """A Classifier that sees what the detector sees: from nothing, a thousand steps teach it next to nothing.
+
+    What was scanned is a channel that the detector does not have; it counts for nothing at first.
+    """
+    told = detector.config
+    network = Classifier(replace(CONFIG, widths=told.widths, blocks=told.blocks, head=told.head))
+    weights = {key: value for key, value in detector.state_dict().items() if key in network.state_dict()}
+    stem = weights["encoder.stem.0.weight"]  # (w, 8, 3, 3, 3)
+    weights["encoder.stem.0.weight"] = torch.cat([stem, torch.zeros_like(stem)], dim=1)
+    network.load_state_dict(weights, strict=False)
+    return network
+
+
 def train_classifier(bank: Bank, detector: NodeNet, run: Run, report: Report) -> Classifier:
     """Train, from the last checkpoint where there is one, and return the averaged network."""
     torch.manual_seed(run.seed)
     pool = make_pool(bank, detector, run, report)
-    training = Training(Classifier(CONFIG), run, "classifier")
+    training = Training(begun_from(detector), run, "classifier")
     while training.progress < 1:
         samples = Looks(pool, run.seed, training.step // run.epoch, run.epoch * run.batch)
         training.epoch(samples, loss, report)

@@ -4,10 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from workers.detect import find_peaks
 from workers.evaluation.matching import Truth
+from workers.networks.nodenet import NodeNet
+from workers.networks.patches import Line, sample
 from workers.phantom.grid import blur
 from workers.phantom.nodules import Attachment
 from workers.training.backgrounds import Background
@@ -19,6 +23,8 @@ from workers.training.real import RealNodule
 IN_ONE_CHEST = 8
 MARGIN = 15
 NOISE_HU = 15.0
+LEAST_SCORE = 0.01
+"""Of a detector's peak."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +100,14 @@ def _fill(
                 placed.extend([nodule] * (len(patch.balls) - before))
                 break
     return placed
+
+
+def peaks_in(network: NodeNet, chest: Chest) -> list[tuple[float, float, float, float, float]]:
+    """Peaks in usable lung, best first: z, y, x in voxels of the chest, diameter in mm, score."""
+    step = network.config.spacing_mm
+    z, y, x = (Line(0.0, step, int(np.ceil(n / step / 16)) * 16) for n in chest.hu.shape)
+    with torch.inference_mode():
+        peaks = find_peaks(network, sample(chest.hu, (z, y, x)), LEAST_SCORE)
+    rows = [(*(c * step for c in peak.center_zyx), peak.diameter_mm, peak.score) for peak in peaks]
+    counts = chest.counts(np.array([row[:3] for row in rows]).reshape(-1, 3))
+    return [(row[0], row[1], row[2], row[3], row[4]) for row, ok in zip(rows, counts, strict=True) if ok]

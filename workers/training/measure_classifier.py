@@ -18,8 +18,8 @@ from workers.networks.patches import Line, sample, validity
 from workers.training.backgrounds import Background
 from workers.training.card import Figure, Figures
 from workers.training.compose import Bank
-from workers.training.crowded import Chest, crowded
-from workers.training.measure_detector import SEED, froc_figures, peaks_in
+from workers.training.crowded import Chest, crowded, peaks_in
+from workers.training.measure_detector import SEED, froc_figures
 from workers.training.progress import Report
 from workers.training.real import RealNodule
 from workers.training.window import window

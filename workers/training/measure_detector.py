@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from workers.detect import find_peaks
 from workers.evaluation.froc import LUNA16_RATES, cpm, cpm_interval, froc, sensitivity_at
 from workers.evaluation.intervals import wilson
 from workers.evaluation.matching import Matched, Scored, match
 from workers.networks.nodenet import NodeNet
-from workers.networks.patches import Line, sample
 from workers.training.card import Figure, Figures
 from workers.training.compose import Bank
-from workers.training.crowded import Chest, crowded
+from workers.training.crowded import Chest, crowded, peaks_in
 from workers.training.progress import Report
 
-LEAST_SCORE = 0.01
 SEED = 7
 
 
@@ -52,14 +48,3 @@ def froc_figures(scans: Sequence[Matched], on: str) -> list[Figure]:
 def matched(network: NodeNet, chest: Chest) -> Matched:
     """Match the detector's peaks in one chest."""
     return match(chest.truths, [Scored((x, y, z), score) for z, y, x, _, score in peaks_in(network, chest)])
-
-
-def peaks_in(network: NodeNet, chest: Chest) -> list[tuple[float, float, float, float, float]]:
-    """Peaks in usable lung, best first: z, y, x in voxels of the chest, diameter in mm, score."""
-    step = network.config.spacing_mm
-    z, y, x = (Line(0.0, step, int(np.ceil(n / step / 16)) * 16) for n in chest.hu.shape)
-    with torch.inference_mode():
-        peaks = find_peaks(network, sample(chest.hu, (z, y, x)), LEAST_SCORE)
-    rows = [(*(c * step for c in peak.center_zyx), peak.diameter_mm, peak.score) for peak in peaks]
-    counts = chest.counts(np.array([row[:3] for row in rows]).reshape(-1, 3))
-    return [(row[0], row[1], row[2], row[3], row[4]) for row, ok in zip(rows, counts, strict=True) if ok]
