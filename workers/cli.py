@@ -134,13 +134,15 @@ def _show_many(file: Path, given: dict[str, Any]) -> None:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--install", is_flag=True, help="Put weights and card where the analysis loads them.")
 @click.option("--measure", is_flag=True, help="Train nothing: measure the installed weights, and renew their card.")
-def train(**order: Any) -> None:
+@click.option("--folds", is_flag=True, help="Train five for measuring alone, each on patients it never saw.")
+def train(folds: bool, **order: Any) -> None:
     """Make one model's weights and card; continues where an interrupted run stopped."""
     for name, value in QUIET_THREADS.items():
         os.environ.setdefault(name, value)
+    from workers.training.folds import make_folds
     from workers.training.make import Order, make
 
-    make(Order(**order), click.echo)
+    (make_folds if folds else make)(Order(**order), click.echo)
 
 
 @commands.command()

@@ -35,7 +35,7 @@ from workers.volume import Mask, Series, Volume, load_series
 from workers.volume.heat import HeatMap
 
 NAME = "Nodus lung nodule"
-VERSION = "5"
+VERSION = "6"
 """Of this chain, its clinical rules included; part of every result's identity. Raise it when the same images may read
 differently under the same settings."""
 

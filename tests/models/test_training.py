@@ -14,15 +14,17 @@ from workers.networks.classifier import ClassifierConfig
 from workers.networks.nodenet import REFERENCE_DIAMETER_MM, NodeNet, NodeNetConfig
 from workers.training import candidates
 from workers.training.backgrounds import Background
-from workers.training.card import Card, Figure, with_figures, write_card
+from workers.training.card import Card, Figure, with_figures, with_folds, write_card
 from workers.training.classifier import begun_from
 from workers.training.compose import Bank, Mix, compose, thick_slices
 from workers.training.crowded import _around
+from workers.training.folds import make_folds
 from workers.training.loop import Run, Training
 from workers.training.make import Order, make
 from workers.training.measure_classifier import Looked, is_first
+from workers.training.measure_segmenter import Outline, figures_of
 from workers.training.patch import Ball, Patch
-from workers.training.real import KEPT_FOR_TESTS, RealNodule, held_out, read_nodules
+from workers.training.real import FOLDS, KEPT_FOR_TESTS, RealNodule, held_out, read_nodules
 from workers.training.targets import COARSE, FINE, maps
 from workers.training.window import window
 
@@ -287,6 +289,45 @@ def test_no_patient_is_in_training_and_validation_and_test_patients_are_in_neith
     assert all(held_out(patient) for patient in second)
     assert 0.08 < len(second) / len(first | second) < 0.22
     assert len(training) + len(validation) == 693
+
+
+@pytest.mark.realdata
+def test_every_patient_is_in_one_fold() -> None:
+    folder("nodules")
+    held = [{nodule.name for nodule in read_nodules(DATA, fold)[1]} for fold in range(FOLDS)]
+    assert sum(map(len, held)) == len(set().union(*held)) == 693
+    assert min(map(len, held)) > 100
+    training, validation = read_nodules(DATA, 3)
+    assert not {n.patient for n in training} & {n.patient for n in validation}
+
+
+def test_folds_are_of_the_segmenter_and_of_real_patients(tmp_path: Path) -> None:
+    for model, real in (("detector", tmp_path), ("segmenter", None)):
+        with pytest.raises(SettingsError, match="give --real"):
+            make_folds(Order(model, real, 5, None, 1, tmp_path, "cpu", False), print)
+    with pytest.raises(SettingsError, match="either --steps or --minutes"):
+        make_folds(Order("segmenter", tmp_path, 5, 1.0, 1, tmp_path, "cpu", False), print)
+
+
+def test_what_folds_showed_stands_in_the_card_once_and_stays_when_its_weights_are_measured_again(
+    tmp_path: Path,
+) -> None:
+    figures = (Figure("Dice, mean", 0.8, None, 40, "held-out nodules"),)
+    write_card(Card("segmenter", "9", "ab", "train", "c0ffee", 12, (), figures), tmp_path / "card.md")
+    card = (tmp_path / "card.md").read_text()
+    rows = [Outline(0.9, 1.0, 5.0, "solid"), Outline(0.7, 0.8, 12.0, "ground-glass")]
+    folded = with_folds(with_folds(card, figures_of(rows[:1]), "a first time"), figures_of(rows), "five at once")
+    assert "a first time" not in folded
+    for part in (
+        "five at once",
+        "| Dice, mean | 0.800 |",
+        "| Dice, mean, under 8 mm | 0.900 |",
+        "ground-glass | 0.700",
+    ):
+        assert part in folded
+    assert folded.count("## Five folds") == folded.count("## Never tested") == 1
+    assert "## Five folds" in with_figures(folded, figures, "measuring")
+    assert set(card.splitlines()) <= set(folded.splitlines())
 
 
 @pytest.mark.realdata

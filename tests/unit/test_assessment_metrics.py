@@ -105,12 +105,12 @@ def test_of_a_scan_that_was_refused_every_nodule_is_missed() -> None:
 def results() -> list[Result]:
     """The three scans of the hand-made FROC, with masks, volumes and types."""
     best = Compared(7, SOLID, True, 0.9, SOLID, 0.8, 1.0, 10.0)
-    second = Compared(12, GLASS, True, 0.5, SOLID, 0.6, 3.0, -20.0)
+    second = Compared(12, GLASS, True, 0.7, SOLID, 0.6, 3.0, -20.0)
     missed = Compared(4, GLASS, True, None)
     return [
-        Result("1", {"kernel": "SHARP"}, Matched((0.9, 0.5), (0.8,)), (best, second), "", 2.0),
+        Result("1", {"kernel": "SHARP"}, Matched((0.9, 0.7), (0.8,)), (best, second), "", 2.0),
         Result("2", {"kernel": "SOFT"}, Matched((None,), (0.4, 0.3)), (missed,), "", 2.0),
-        Result("3", {"kernel": "SOFT"}, Matched((), (0.6,)), (), "", 2.0),
+        Result("3", {"kernel": "SOFT"}, Matched((), (0.75,)), (), "", 2.0),
     ]
 
 
@@ -123,8 +123,8 @@ def test_the_numbers_of_three_scans_are_those_worked_out_by_hand() -> None:
     at = {rate: told[f"sensitivity at {rate:g} false positives per scan"] for rate in LUNA16_RATES}
     assert at == pytest.approx(dict(zip(LUNA16_RATES, [1 / 3, 1 / 3, 0.5, 2 / 3, 2 / 3, 2 / 3, 2 / 3], strict=True)))
     assert told["CPM"] == pytest.approx(np.mean(list(at.values())))
-    assert told["sensitivity at the finding score 0.45"] == pytest.approx(2 / 3)
-    assert told["false positives per scan at the finding score 0.45"] == pytest.approx(2 / 3)
+    assert told["sensitivity at the finding score 0.65"] == pytest.approx(2 / 3)
+    assert told["false positives per scan at the finding score 0.65"] == pytest.approx(2 / 3)
     assert told["Dice, mean, found nodules"] == pytest.approx(0.7)
     assert told["Dice, mean, end to end (missed = 0)"] == pytest.approx(1.4 / 3)
     assert told["HD95, median, mm, found nodules"] == 2
@@ -148,7 +148,7 @@ def test_groups_are_told_from_ten_nodules_on() -> None:
 
 def test_without_nodules_only_false_positives_are_told() -> None:
     metrics = metrics_of([results()[2]], seed=1)
-    assert values(metrics) == {"false positives per scan at the finding score 0.45": 1}
+    assert values(metrics) == {"false positives per scan at the finding score 0.65": 1}
     assert metrics.scans_without_nodules == 1
 
 

@@ -57,12 +57,12 @@ def test_results_name_the_detector_that_read_and_its_outlines_lie_where_it_point
     (found,) = reading.findings
     assert np.linalg.norm(np.array(found.center_lps_mm) - AT) < 4
     sr, seg = encoded(reading, ResultKind.SR), encoded(reading, ResultKind.SEG)
-    named = "0.1.0, detector brightest-of-all.net 1.2"
+    named = "0.1.0, classifier 0.2.0, detector brightest-of-all.net 1.2"
     assert reading.models.model.version == named
     assert named in sr.to_json()
     assert seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == named
     ours = pipeline.models(chosen(settings.data), EVERYTHING)
-    assert ours.model.version == "0.1.0"
+    assert ours.model.version == "0.1.0, classifier 0.2.0"
     assert ours.weights_sha256 != reading.models.weights_sha256
     assert ours.settings_digest == reading.models.settings_digest
 

@@ -58,6 +58,7 @@ class Card:
     figures: Figures
 
 
+FIVE = "## Five folds"
 HEADER = "| what | value | 95 % interval | n | on |\n|---|---|---|---|---|\n"
 
 
@@ -69,6 +70,22 @@ def with_figures(card: str, figures: Figures, by: str) -> str:
     head = re.sub(r"\| measured again by \|.*\n", "", head)
     head = head.replace("\n\n## Data", f"\n| measured again by | {by} |\n\n## Data")
     return head + HEADER + _rows(figures) + "\n" + rest[rest.index("\n\n") + 1 :]
+
+
+def with_folds(card: str, figures: Figures, by: str) -> str:
+    """A card with what five models on five folds of the patients showed, `by` a command; in place of an earlier one."""
+    card = re.sub(rf"\n{re.escape(FIVE)}\n.*?(?=\n## )", "", card, flags=re.DOTALL)
+    lines = [
+        FIVE,
+        "",
+        f"Made by {by}: five models, trained like the one above but shorter or longer as the command says, each",
+        "measured on the patients that it never saw. The weights above are none of theirs.",
+        "",
+        HEADER + _rows(figures),
+        "",
+    ]
+    at = card.index("\n## Never tested")
+    return card[:at] + "\n" + "\n".join(lines) + card[at:]
 
 
 def _rows(figures: Figures) -> str:

@@ -99,7 +99,7 @@ def make(order: Order, report: Report) -> None:
     made = _fitted(order, report) if order.model == "composition" else _trained(order, report)
     path = order.out / f"{order.model}-{VERSION}.safetensors"
     digest = weights.save(made.network, path)
-    card = Card(order.model, VERSION, digest, order.command, _commit(), made.minutes, made.manifest, made.figures)
+    card = Card(order.model, VERSION, digest, order.command, commit(), made.minutes, made.manifest, made.figures)
     write_card(card, order.out / f"{order.model}.md")
     report(f"wrote {path} ({digest[:12]})")
     if order.install:
@@ -114,22 +114,27 @@ def _measure_again(order: Order, report: Report) -> None:
     network = weights.load(order.model).to(memory_format=torch.channels_last_3d)
     figures = _measured(network, order.out, bank, report)
     path = CARDS / f"{order.model}.md"
-    by = f"`nodus train {order.model} --real DATA --measure` at commit `{_commit()}`"
+    by = f"`nodus train {order.model} --real DATA --measure` at commit `{commit()}`"
     path.write_text(with_figures(path.read_text(), figures, by))
     report(f"wrote {path}")
 
 
 def _trained(order: Order, report: Report) -> Made:
     """A network by steps of an optimiser."""
-    if (order.steps is None) == (order.minutes is None):
-        raise SettingsError("Give either --steps or --minutes.")
+    check_length(order)
     with progress(report) as (say, advance):
-        run = _run(order, advance)
+        run = run_of(order, advance)
         data = gather(order.real, order.out / "cache", say)
-        network = _learned(order, run, data.training, say)
+        network = learned(order, run, data.training, say)
         figures = _measured(network, order.out, data.validation, say)
     state = torch.load(run.out / f"{order.model}.checkpoint.pt", weights_only=True)
     return Made(network, figures, data.manifest, state["seconds"] / 60)
+
+
+def check_length(order: Order) -> None:
+    """Raises SettingsError where neither steps nor minutes are given, or both."""
+    if (order.steps is None) == (order.minutes is None):
+        raise SettingsError("Give either --steps or --minutes.")
 
 
 def _fitted(order: Order, report: Report) -> Made:
@@ -147,7 +152,8 @@ def _fitted(order: Order, report: Report) -> Made:
     return Made(network, figures, (_nodules_manifest(order.real),), (time.monotonic() - begun) / 60)
 
 
-def _run(order: Order, advance: Advance) -> Run:
+def run_of(order: Order, advance: Advance) -> Run:
+    """How an order is to be run."""
     device = "cuda" if order.device == "auto" and torch.cuda.is_available() else order.device
     return Run(
         out=order.out,
@@ -162,15 +168,15 @@ def _run(order: Order, advance: Advance) -> Run:
     )
 
 
-def gather(real: Path | None, cache: Path, report: Report) -> Data:
-    """Phantoms and, where there is a folder of them, real nodules and lungs, split by patient."""
+def gather(real: Path | None, cache: Path, report: Report, fold: int | None = None) -> Data:
+    """Phantoms and, where there is a folder of them, real nodules and lungs, split by patient: see `read_nodules`."""
     phantoms, kept = (
         [phantom_background(seed, cache) for seed in seeds] for seeds in (TRAINING_SEEDS, VALIDATION_SEEDS)
     )
     manifest = [(f"phantoms of seeds {TRAINING_SEEDS[0]}-{TRAINING_SEEDS[-1]}", "from their seeds", "own")]
     if real is None:
         return Data(Bank([], phantoms, []), Bank([], kept, []), tuple(manifest))
-    training, validation = read_nodules(real)
+    training, validation = read_nodules(real, fold)
     manifest.append(_nodules_manifest(real))
     lungs = {}
     for one in REAL_LUNGS:
@@ -186,7 +192,8 @@ def _nodules_manifest(real: Path) -> tuple[str, str, str]:
     return "nodules/lidc-nodules-dev.*", sha256_of_files((real / "nodules").glob("lidc*")), LIDC_LICENCE
 
 
-def _learned(order: Order, run: Run, bank: Bank, report: Report) -> nn.Module:
+def learned(order: Order, run: Run, bank: Bank, report: Report) -> nn.Module:
+    """The network of an order, trained."""
     if order.model == "detector":
         return train_detector(bank, run, report)
     if order.model == "segmenter":
@@ -220,7 +227,7 @@ def _install(model: str, path: Path) -> None:
     weights.record(model, VERSION, weights.FOLDER / path.name)
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that this runs from, or "unknown"."""
     try:
         done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)

@@ -1,6 +1,5 @@
 """How often the composition is named as readers name it, and what the same densities say about malignancy."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,9 +13,8 @@ from workers.networks.composition import Composition
 from workers.training.card import Figure, Figures
 from workers.training.composition import CONFIG, Seen, fit, fit_composition, kinds, logistic_weights
 from workers.training.progress import Report
-from workers.training.real import RealNodule
+from workers.training.real import FOLDS, RealNodule, fold_of
 
-FOLDS = 5
 SEED = 7
 ROUNDS = 1000
 MALIGNANT, UNDECIDED = 4, 3
@@ -35,11 +33,6 @@ def measure_composition(nodules: Sequence[RealNodule], seen: Seen, report: Repor
     for one in figures:
         report(f"{one.name} {one.value:.3f} (n {one.n})")
     return tuple(figures)
-
-
-def fold_of(patient: str) -> int:
-    """Which fold a patient belongs to; depends on the name alone."""
-    return int(hashlib.sha256(f"fold {patient}".encode()).hexdigest(), 16) % FOLDS
 
 
 def _named(seen: Seen, kind: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from node.errors import SettingsError
 KEPT_FOR_TESTS = frozenset({"LIDC-IDRI-0001", "LIDC-IDRI-0003"})
 """Patients whose whole scans are test scans."""
 HELD_OUT_PERCENT = 15
+FOLDS = 5
 LIDC_LICENCE = "LIDC-IDRI, CC BY 3.0, doi:10.7937/K9/TCIA.2015.LO9QL9SX"
 
 
@@ -55,10 +56,15 @@ def held_out(patient: str) -> bool:
     return int(hashlib.sha256(patient.encode()).hexdigest(), 16) % 100 < HELD_OUT_PERCENT
 
 
-def read_nodules(folder: Path) -> tuple[list[RealNodule], list[RealNodule]]:
+def fold_of(patient: str) -> int:
+    """Which fold a patient belongs to; depends on the name alone."""
+    return int(hashlib.sha256(f"fold {patient}".encode()).hexdigest(), 16) % FOLDS
+
+
+def read_nodules(folder: Path, fold: int | None = None) -> tuple[list[RealNodule], list[RealNodule]]:
     """The LIDC nodules under `folder` (nodules/lidc-nodules-dev.npz and .csv) for training and for validation.
 
-    Raises SettingsError where the files are not there.
+    Validation is the part that is held out, or one of the folds. Raises SettingsError where the files are not there.
     """
     table, arrays = folder / "nodules" / "lidc-nodules-dev.csv", folder / "nodules" / "lidc-nodules-dev.npz"
     if not table.is_file() or not arrays.is_file():
@@ -72,7 +78,10 @@ def read_nodules(folder: Path) -> tuple[list[RealNodule], list[RealNodule]]:
         for i, (row, a, b) in enumerate(zip(rows, offset[:-1], offset[1:], strict=True))
         if row["patient"] not in KEPT_FOR_TESTS
     ]
-    return [n for n in every if not held_out(n.patient)], [n for n in every if held_out(n.patient)]
+    out = [held_out(n.patient) if fold is None else fold_of(n.patient) == fold for n in every]
+    return [n for n, no in zip(every, out, strict=True) if not no], [
+        n for n, yes in zip(every, out, strict=True) if yes
+    ]
 
 
 def _nodule(
