@@ -305,6 +305,9 @@ def test_folds_are_of_the_segmenter_and_of_real_patients(tmp_path: Path) -> None
     for model, real in (("detector", tmp_path), ("segmenter", None)):
         with pytest.raises(SettingsError, match="give --real"):
             make_folds(Order(model, real, 5, None, 1, tmp_path, "cpu", False), print)
+    for install, measure in ((True, False), (False, True)):
+        with pytest.raises(SettingsError, match="without --install and --measure"):
+            make_folds(Order("segmenter", tmp_path, 5, None, 1, tmp_path, "cpu", install, measure), print)
     with pytest.raises(SettingsError, match="either --steps or --minutes"):
         make_folds(Order("segmenter", tmp_path, 5, 1.0, 1, tmp_path, "cpu", False), print)
 

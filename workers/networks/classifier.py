@@ -17,7 +17,7 @@ class ClassifierConfig:
     """Shape of a Classifier."""
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 96)
-    """Channels at strides 2, 4, 8, 16; these three as in the detector, whose weights training begins with."""
+    """Channels at strides 2, 4, 8, 16. Widths, blocks and head are the detector's: training begins with its weights."""
     blocks: tuple[int, int, int, int] = (1, 2, 2, 2)
     head: int = 48
     """Channels of the pyramid."""

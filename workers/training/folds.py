@@ -17,12 +17,15 @@ def make_folds(order: Order, report: Report) -> None:
 
     A fold that was made before is taken as it is, and one that was interrupted goes on.
 
-    Raises SettingsError where there is no real data, no length, or the model is not the segmenter.
+    Raises SettingsError where there is no real data, no length, the model is not the segmenter, or it shall be
+    installed or measured as well.
     """
     if order.model != "segmenter" or order.real is None:
         raise SettingsError(
             "Folds are of the segmenter and of real patients: give --real. Composition has them always."
         )
+    if order.install or order.measure:
+        raise SettingsError("Folds are for measuring alone: give --folds without --install and --measure.")
     check_length(order)
     rows = [row for fold in range(FOLDS) for row in _fold(order, fold, report)]
     figures = figures_of(rows)

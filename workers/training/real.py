@@ -78,10 +78,12 @@ def read_nodules(folder: Path, fold: int | None = None) -> tuple[list[RealNodule
         for i, (row, a, b) in enumerate(zip(rows, offset[:-1], offset[1:], strict=True))
         if row["patient"] not in KEPT_FOR_TESTS
     ]
-    out = [held_out(n.patient) if fold is None else fold_of(n.patient) == fold for n in every]
-    return [n for n, no in zip(every, out, strict=True) if not no], [
-        n for n, yes in zip(every, out, strict=True) if yes
-    ]
+    training: list[RealNodule] = []
+    validation: list[RealNodule] = []
+    for one in every:
+        out = held_out(one.patient) if fold is None else fold_of(one.patient) == fold
+        (validation if out else training).append(one)
+    return training, validation
 
 
 def _nodule(
